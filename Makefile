@@ -1,0 +1,51 @@
+# Two commands do all the set-up, on a machine that has Python 3.11+ and make: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := src tests example_fastapi benchmarks
+# Tools run in the project's own environment and fetch no interpreter.
+export UV_PYTHON_DOWNLOADS := never
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: help demo test lint bench format clean
+
+help:
+	@echo "make demo    a shop survives an outage of its services, live in the terminal"
+	@echo "make test    lint, types and tests, on Python 3.11 (or $(PYTHON)) and the newest installed one"
+	@echo "make lint    ruff, mypy, pyright"
+	@echo "make bench   the performance budgets, against other breakers in one run"
+
+demo: $(VENV)/ready
+	$(BIN)/recloser demo $(ARGS)
+
+test: lint $(VENV)/ready
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report --include='src/recloser/core/*' --fail-under=100
+	$(BIN)/python tools/newest.py -- -m pytest -q $(ARGS)
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+bench: $(VENV)/bench
+	$(BIN)/python -m benchmarks $(ARGS)
+
+format: $(VENV)/ready
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+$(VENV)/ready: pyproject.toml tools/environment.py
+	$(PYTHON) tools/environment.py $(VENV) --group dev --extra httpx --extra httpx2 --extra fastapi --extra demo
+	@touch $@
+
+$(VENV)/bench: $(VENV)/ready
+	$(PYTHON) tools/environment.py $(VENV) --group dev --group bench --extra httpx --extra httpx2 --extra fastapi --extra demo
+	@touch $@
+
+clean:
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* dist

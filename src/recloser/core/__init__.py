@@ -1,0 +1,1 @@
+"""What a breaker is. Needs the standard library only."""

@@ -1,0 +1,232 @@
+"""Decorators: a wrapper for each kind of function, holding only what the policy asks for.
+
+A plain function gets a wrapper with its own parameters, made once per shape: passing `*args, **kwargs` on would
+cost as much as all the rest. Whatever is not a plain function gets the same wrapper with `*args, **kwargs`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator, Callable, Generator
+from functools import lru_cache, update_wrapper
+from types import CodeType, FunctionType
+from typing import Any, Final
+
+from recloser.core.driver import Driver
+from recloser.core.permit import Permit, acquire, run, run_async
+
+Function = Callable[..., Any]
+
+ANY_SHAPE: Final = ("*args, **kwargs", "*args, **kwargs")
+
+
+def decorate(driver: Driver, target: object) -> object:
+    """Wrap a function, static method or class method.
+
+    Args:
+        driver: Of the breaker that guards the calls.
+        target: What to wrap.
+
+    Raises:
+        TypeError: `target` cannot be protected.
+    """
+    if isinstance(target, staticmethod | classmethod):
+        return type(target)(decorate(driver, target.__func__))  # type: ignore[arg-type]
+    function = callable_target(driver.name, target)
+    if inspect.isgeneratorfunction(function):
+        wrapper: Function = _generator(driver, function)
+    elif inspect.isasyncgenfunction(function):
+        wrapper = _async_generator(driver, function)
+    elif is_async(function):
+        wrapper = _plain(driver, function, asynchronous=True)
+    else:
+        wrapper = _plain(driver, function, asynchronous=False)
+    return update_wrapper(wrapper, function)
+
+
+def callable_target(breaker: str, target: object) -> Function:
+    """Check that `target` can be protected.
+
+    Raises:
+        TypeError: It is a class or no callable; says what to decorate instead.
+    """
+    if isinstance(target, type):
+        raise TypeError(
+            f"breaker {breaker!r} cannot protect the class {target.__name__}: decorate the methods that call "
+            "the dependency"
+        )
+    if isinstance(target, property):
+        raise TypeError(
+            f"breaker {breaker!r} cannot protect a property: decorate its function, below @property"
+        )
+    if not callable(target):
+        raise TypeError(f"breaker {breaker!r} protects functions, got {target!r}")
+    return target
+
+
+def is_async(function: Function) -> bool:
+    """Tell whether calling `function` gives a coroutine."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+
+def _plain(driver: Driver, function: Function, *, asynchronous: bool) -> Function:
+    own = isinstance(function, FunctionType)
+    parameters, arguments = _shape(function.__code__) if own else ANY_SHAPE
+    if driver.policy.failure_if is not None:
+        tail = "returned"
+    else:
+        tail = "timed" if driver.times else "rolling" if driver.rolls else "tick"
+    names = {
+        "_rc_driver": driver,
+        "_rc_function": function,
+        "_rc_acquire": acquire,
+        "_rc_slow": run_async if asynchronous else run,
+        "_rc_failed": driver.failed,
+        "_rc_returned": driver.returned,
+        "_rc_succeeded": driver.succeeded,
+        "_rc_clock": driver.clock,
+        "_rc_slow_after": driver.slow_after,
+    }
+    wrapper: Function = _maker(parameters, arguments, tail, driver.times, asynchronous)(**names)
+    if own:
+        wrapper.__defaults__ = function.__defaults__
+        wrapper.__kwdefaults__ = function.__kwdefaults__
+    return wrapper
+
+
+_HEAD: Final = """\
+def make(_rc_driver, _rc_function, _rc_acquire, _rc_slow, _rc_failed, _rc_returned, _rc_succeeded, _rc_clock, _rc_slow_after):
+    {define} wrapper({parameters}):
+        _rc_record = _rc_driver.recorder
+        if _rc_record is None:
+            return {wait}_rc_slow(_rc_acquire(_rc_driver), _rc_function, {arguments})
+{start}\
+        try:
+            _rc_result = {wait}_rc_function({arguments})
+        except BaseException as _rc_error:
+            _rc_failed(_rc_record, _rc_error{started})
+            raise
+{tail}\
+        return _rc_result
+    return wrapper
+"""
+_TAILS: Final = {
+    "tick": "        _rc_record()\n",
+    "rolling": """\
+        if _rc_clock() < _rc_driver.next_look:
+            _rc_record()
+        else:
+            _rc_succeeded(_rc_record)
+""",
+    "timed": """\
+        _rc_now = _rc_clock()
+        if _rc_now < _rc_driver.next_look and _rc_now - _rc_started < _rc_slow_after:
+            _rc_record()
+        else:
+            _rc_succeeded(_rc_record, _rc_started, _rc_now)
+""",
+    "returned": "        _rc_returned(_rc_record, _rc_result{started})\n",
+}
+
+
+@lru_cache(maxsize=512)
+def _maker(parameters: str, arguments: str, tail: str, timed: bool, asynchronous: bool) -> Function:
+    started = ", _rc_started" if timed else ""
+    source = _HEAD.format(
+        define="async def" if asynchronous else "def",
+        wait="await " if asynchronous else "",
+        parameters=parameters,
+        arguments=arguments,
+        start="        _rc_started = _rc_clock()\n" if timed else "",
+        started=started,
+        tail=_TAILS[tail].format(started=started),
+    )
+    made: dict[str, Function] = {}
+    exec(compile(source, "<recloser wrapper>", "exec"), {"__name__": __name__}, made)  # noqa: S102 - our template
+    return made["make"]
+
+
+def _shape(code: CodeType) -> tuple[str, str]:
+    """Spell a function's parameters, and the arguments that pass them on. Defaults are set afterwards."""
+    names = list(code.co_varnames)
+    positional = names[: code.co_argcount]
+    keyword = names[code.co_argcount :][: code.co_kwonlyargcount]
+    rest = names[code.co_argcount + code.co_kwonlyargcount :]
+    parameters, arguments = list(positional), list(positional)
+    if code.co_posonlyargcount:
+        parameters.insert(code.co_posonlyargcount, "/")
+    if code.co_flags & inspect.CO_VARARGS:
+        star = f"*{rest.pop(0)}"
+        parameters.append(star)
+        arguments.append(star)
+    elif keyword:
+        parameters.append("*")
+    parameters += keyword
+    arguments += [f"{name}={name}" for name in keyword]
+    if code.co_flags & inspect.CO_VARKEYWORDS:
+        double = f"**{rest.pop(0)}"
+        parameters.append(double)
+        arguments.append(double)
+    return ", ".join(parameters), ", ".join(arguments)
+
+
+def _generator(driver: Driver, function: Function) -> Function:
+    def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        permit = acquire(driver)
+        try:
+            stream: Generator[Any, Any, Any] = function(*args, **kwargs)
+            result = yield from (_FirstItem(stream, permit) if driver.times else stream)
+        except BaseException as error:
+            permit.finish(error)
+            raise
+        permit.success()
+        return result
+
+    return wrapper
+
+
+class _FirstItem(Generator[Any, Any, Any]):
+    """Passes a stream on, noting when items come: the time between them is the consumer's, not the stream's."""
+
+    __slots__ = ("_permit", "_stream")
+
+    def __init__(self, stream: Generator[Any, Any, Any], permit: Permit) -> None:
+        self._stream = stream
+        self._permit = permit
+
+    def send(self, value: Any, /) -> Any:
+        item = self._stream.send(value)
+        self._permit.answered()
+        return item
+
+    def throw(self, *error: Any) -> Any:
+        return self._stream.throw(*error)
+
+
+def _async_generator(driver: Driver, function: Function) -> Function:
+    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        permit = acquire(driver)
+        try:
+            stream = function(*args, **kwargs)
+            try:
+                item = await anext(stream)
+                while True:
+                    permit.answered()
+                    try:
+                        sent = yield item
+                    except GeneratorExit:
+                        raise
+                    except BaseException as thrown:
+                        item = await stream.athrow(thrown)
+                    else:
+                        item = await stream.asend(sent)
+            except StopAsyncIteration:
+                pass
+            finally:
+                await stream.aclose()
+        except BaseException as error:
+            permit.finish(error)
+            raise
+        permit.success()
+
+    return wrapper

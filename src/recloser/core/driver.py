@@ -1,0 +1,410 @@
+"""What drives one machine: the lock, the clock, the queue of outcomes, the delivery of events.
+
+No lock is ever held while foreign code runs, and settling an outcome never waits (SEMANTICS C11): it queues
+the outcome and takes the lock if that is free; whoever holds it looks at the queue again after release.
+"""
+
+from __future__ import annotations
+
+from _thread import RLock, allocate_lock  # `threading` only wraps them, and is not needed for more
+from collections.abc import Callable
+from functools import partial
+from math import inf
+from typing import Final, TypeAlias, TypeVar
+
+from recloser.core import retry_after
+from recloser.core.condition import Condition
+from recloser.core.errors import (
+    BulkheadFullError,
+    CircuitOpenError,
+    FailedResultError,
+    Refusal,
+)
+from recloser.core.events import CallRejected, Event, Listener, Rejection
+from recloser.core.log import logger
+from recloser.core.machine import Admission, Machine, Verdict
+from recloser.core.outcome import Judge, Outcome, describe, is_cancellation
+from recloser.core.policy import Policy
+from recloser.core.scope import current
+from recloser.core.state import Mode, State
+from recloser.core.tally import Tally
+from recloser.core.window import CallCounter
+
+T = TypeVar("T")
+Recorder: TypeAlias = Callable[[], object]
+# What a call in flight holds: the recorder it was admitted by, or its admission where that was decided.
+Ticket: TypeAlias = Recorder | Admission
+
+GOOD: Final = Verdict()
+
+
+class Driver:
+    """Runs one breaker's machine for all threads and tasks of this process.
+
+    Attributes:
+        recorder: The present epoch's tick while every call is admitted and counted in it, else `None` (C3).
+        next_look: From this moment on a success is recorded with its time, not ticked (monotonic seconds).
+        slow_after: A call that takes at least so long is slow (seconds).
+        times: Whether calls are timed, since `slow_call_duration` is set.
+        rolls: Whether a time window must be rolled by successes.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_delivery",
+        "_inbox",
+        "_is_owned",
+        "_listeners",
+        "_lock",
+        "_warm",
+        "clock",
+        "ignored",
+        "judge",
+        "machine",
+        "name",
+        "next_look",
+        "policy",
+        "recorder",
+        "refused",
+        "refused_open",
+        "rolls",
+        "slow_after",
+        "times",
+        "wall_clock",
+        "would_refuse",
+    )
+
+    recorder: Recorder | None
+
+    def __init__(
+        self,
+        name: str,
+        policy: Policy,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+        random: Callable[[], float],
+    ) -> None:
+        self.name = name
+        self.policy = policy
+        self.clock = clock
+        self.wall_clock = wall_clock
+        self.judge = Judge(name, policy)
+        self.slow_after = policy.slow_call_duration if policy.slow_call_duration is not None else inf
+        self.times = policy.slow_call_duration is not None
+        self.rolls = policy.judges_rates and policy.window_seconds is not None
+        self.machine = Machine(name, policy, clock=clock, random=random, now=clock())
+        self.ignored = CallCounter()
+        self.refused_open = CallCounter()
+        self.refused: dict[Rejection, CallCounter] = {Rejection.OPEN: self.refused_open}
+        self.would_refuse: dict[Rejection, CallCounter] = {}
+        self._inbox: list[Callable[[], object]] = []
+        self._listeners: tuple[Listener, ...] = ()
+        self._warm: tuple[Tally, Recorder] | None = None
+        self._new_locks()
+        self._publish()
+
+    # -- admission -----------------------------------------------------------------------------------------
+
+    def admit(self) -> Admission:
+        """Ask for one call where no recorder stands for the answer.
+
+        Raises:
+            CircuitOpenError: The circuit does not let it through.
+            BulkheadFullError: Too many calls are in flight.
+        """
+        now = self.clock()
+        condition = self.machine.condition
+        if now < condition.refuse_until:
+            # What is refused most often is refused without the lock.
+            self.refused_open.tick()
+            if self._listeners or current.get() is not None:
+                self._report(condition.refusal, now, shadow=False)
+            raise CircuitOpenError(condition.refusal, now)
+        decision, mode = self._decide(now)
+        if isinstance(decision, Admission):
+            try:
+                self._drain()
+            except BaseException:
+                self._settle(decision, None, now)
+                raise
+            return decision
+        self._drain()
+        shadow = mode is Mode.SHADOW
+        counters = self.would_refuse if shadow else self.refused
+        counters.setdefault(decision.reason, CallCounter()).tick()
+        self._report(decision, now, shadow=shadow)
+        if shadow:
+            return Admission(None)
+        raise (BulkheadFullError if decision.reason is Rejection.BULKHEAD else CircuitOpenError)(
+            decision, now
+        )
+
+    def _decide(self, now: float) -> tuple[Admission | Refusal, Mode]:
+        machine, wall = self.machine, self._wall()
+        if not self._is_owned():
+            return self.run(lambda: (machine.admit(now, wall), machine.condition.override.mode))
+        # A signal handler or finaliser inside our own section: it must not wait, nor see half a decision.
+        if machine.condition.state is State.CLOSED:
+            return Admission(None), Mode.AUTO
+        return machine.refusal(Rejection.HALF_OPEN, now), Mode.AUTO
+
+    def _report(self, refusal: Refusal, now: float, *, shadow: bool) -> None:
+        scope = current.get()
+        if scope is not None and not shadow:
+            scope.rejected.add(self.name)
+        if self._listeners:
+            self._tell(
+                CallRejected(
+                    breaker=self.name,
+                    at=now,
+                    epoch=self.machine.condition.epoch,
+                    reason=refusal.reason,
+                    retry_after=max(0.0, refusal.due - now),
+                    shadow=shadow,
+                )
+            )
+
+    # -- outcomes ------------------------------------------------------------------------------------------
+
+    def failed(
+        self, ticket: Ticket, error: BaseException, started: float = 0.0, answered: float | None = None
+    ) -> Outcome:
+        """Settle a call that raised, as the policy judges it.
+
+        Args:
+            ticket: What the call was admitted by.
+            error: What it raised.
+            started: When it began, if calls are timed (monotonic seconds).
+            answered: When the dependency began to answer, if that is known and not now (monotonic seconds).
+
+        Returns:
+            The outcome that was counted.
+        """
+        now = self.clock()
+        try:
+            outcome = self.judge.of_error(error)
+        except BaseException:
+            self.conclude(ticket, Outcome.IGNORED, now)
+            raise
+        slow = self.is_slow(started, now if answered is None else answered)
+        if outcome is Outcome.IGNORED and slow and is_cancellation(error):
+            outcome = Outcome.SLOW
+        return self.conclude(ticket, outcome, now, slow=slow, error=error)
+
+    def returned(
+        self, ticket: Ticket, result: object, started: float = 0.0, answered: float | None = None
+    ) -> Outcome:
+        """Settle a call that returned, as `failure_if` judges it; arguments and result as for `failed`."""
+        now = self.clock()
+        slow = self.is_slow(started, now if answered is None else answered)
+        try:
+            outcome = self.judge.of_result(result)
+        except BaseException:
+            self.conclude(ticket, Outcome.IGNORED, now)
+            raise
+        error = FailedResultError(result) if outcome is Outcome.FAILURE else None
+        return self.conclude(ticket, outcome, now, slow=slow, error=error)
+
+    def succeeded(self, ticket: Ticket, started: float = 0.0, answered: float | None = None) -> Outcome:
+        """Settle a success; arguments and result as for `failed`."""
+        now = self.clock()
+        slow = self.is_slow(started, now if answered is None else answered)
+        return self.conclude(ticket, Outcome.SUCCESS, now, slow=slow)
+
+    def is_slow(self, started: float, ended: float) -> bool:
+        """Tell whether a call that took from `started` to `ended` (monotonic seconds) is slow."""
+        return self.times and ended - started >= self.slow_after
+
+    def conclude(
+        self,
+        ticket: Ticket,
+        outcome: Outcome,
+        now: float,
+        *,
+        slow: bool = False,
+        error: BaseException | None = None,
+        wait: float | None = None,
+    ) -> Outcome:
+        """Settle a call whose outcome is known. Never waits, never raises.
+
+        Args:
+            ticket: What the call was admitted by.
+            outcome: Success, failure, ignored, or slow for a slow call that got no answer.
+            now: When the call ended (monotonic seconds).
+            slow: Whether it was slow.
+            error: The failure.
+            wait: The failure's `Retry-After` (seconds); without it the error is asked.
+
+        Returns:
+            The outcome; slow for a slow success.
+        """
+        scope = current.get()
+        if scope is not None:
+            scope.note_inner(self, outcome)
+        admission = ticket if isinstance(ticket, Admission) else None
+        if outcome is Outcome.IGNORED:
+            self.ignored.tick()
+            if admission is not None:
+                self._settle(admission, None, now)
+            return outcome
+        if outcome is Outcome.FAILURE:
+            if scope is not None:
+                scope.failed.add(self.name)
+            verdict = self._failure(slow=slow, error=error, wait=wait)
+        elif slow:
+            verdict = Verdict(slow=True, answered=outcome is Outcome.SUCCESS)
+            outcome = Outcome.SLOW
+        elif not isinstance(ticket, Admission) and now < self.next_look:
+            ticket()
+            return outcome
+        else:
+            verdict = GOOD
+        self._settle(admission or Admission(self._token(ticket)), verdict, now)
+        return outcome
+
+    def _failure(self, *, slow: bool, error: BaseException | None, wait: float | None) -> Verdict:
+        if error is None:
+            return Verdict(failed=True, slow=slow, retry_after=wait)
+        if wait is None and self.policy.honor_retry_after:
+            told = error.result if isinstance(error, FailedResultError) else error
+            wait = retry_after.of(told, self.wall_clock)
+        return Verdict(failed=True, slow=slow, text=describe(error), retry_after=wait)
+
+    def _token(self, ticket: Ticket) -> Recorder | None:
+        if isinstance(ticket, Admission):
+            return None
+        warm = self._warm
+        return warm[0].tick if warm is not None and ticket is warm[1] else ticket
+
+    def _tick_warm(self, tally: Tally) -> None:
+        """Count a success that may complete `minimum_calls` (B3)."""
+        self._settle(Admission(tally.tick), GOOD, self.clock())
+
+    def _settle(self, admission: Admission, verdict: Verdict | None, now: float) -> None:
+        self._inbox.append(partial(self.machine.settle, admission, verdict, now, self._wall()))
+        self._drain()
+
+    # -- the lock ------------------------------------------------------------------------------------------
+
+    def condition(self) -> Condition:
+        """Return the present condition, after noticing the end of an operator's mode (C9)."""
+        until = self.machine.condition.override.until
+        if until is not None and not self._is_owned():
+            wall = self.wall_clock()
+            if wall >= until:
+                now = self.clock()
+                self.run(lambda: self.machine.expire_override(now, wall))
+                self._drain()
+        return self.machine.condition
+
+    def run(self, operation: Callable[[], T]) -> T:
+        """Run one of the machine's operations under the lock, after all that is queued; `drain` what it leaves."""
+        with self._lock:
+            self._empty_inbox()
+            try:
+                return operation()
+            finally:
+                self._publish()
+
+    def post(self, operation: Callable[[float], object]) -> None:
+        """Run an operator's action, given the time: at once, or as soon as the lock's holder lets go."""
+        now, wall = self.clock(), self.wall_clock()
+
+        def act() -> None:
+            self.machine.expire_override(now, wall)
+            operation(now)
+
+        self._inbox.append(act)
+        if not self._is_owned():
+            self.run(_nothing)
+        self._drain()
+
+    def _drain(self) -> None:
+        while self._inbox and not self._is_owned() and self._lock.acquire(blocking=False):
+            try:
+                self._empty_inbox()
+                self._publish()
+            finally:
+                self._lock.release()
+        if self.machine.events and not self._is_owned():
+            self._deliver()
+
+    def _empty_inbox(self) -> None:
+        while self._inbox:
+            self._inbox.pop(0)()
+
+    def _publish(self) -> None:
+        """Let the fast path see what the machine has decided."""
+        condition = self.machine.condition
+        tally = condition.tally
+        counts_all = condition.override.until is None and self.policy.max_concurrent_calls is None
+        if tally is None or condition.ramp is not None or not counts_all:
+            self.recorder = None
+            return
+        self.next_look = tally.next_look
+        if self.rolls or tally.ticks_suffice:
+            self.recorder = tally.tick
+        elif self._warm is None or self._warm[0] is not tally:
+            warm = partial(self._tick_warm, tally)
+            self._warm = (tally, warm)
+            self.recorder = warm
+
+    def _wall(self) -> float:
+        # Read only where a mode has an end: the wall clock means nothing else to a machine (C14).
+        return self.wall_clock() if self.machine.condition.override.until is not None else 0.0
+
+    # -- events --------------------------------------------------------------------------------------------
+
+    def add_listener(self, listener: Listener) -> Callable[[], None]:
+        """Add a listener; the function returned removes it."""
+        self._listeners = (*self._listeners, listener)
+
+        def remove() -> None:
+            self._listeners = tuple(known for known in self._listeners if known is not listener)
+
+        return remove
+
+    def _deliver(self) -> None:
+        # One drainer at a time keeps the order; a listener that causes events leaves them to the loop it is in.
+        events = self.machine.events
+        while events and self._delivery.acquire(blocking=False):
+            try:
+                while events:
+                    self._tell(events.pop(0))
+            finally:
+                self._delivery.release()
+
+    def _tell(self, event: Event) -> None:
+        for listener in self._listeners:
+            try:
+                listener(event)
+            except Exception:
+                logger().exception("breaker %r: the listener %r raised on %r", self.name, listener, event)
+
+    # -- forks ---------------------------------------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        """Wait until no other thread is inside, so that the child gets no torn machine (C13)."""
+        self._lock.acquire()
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+        self._lock.release()
+        self._drain()
+
+    def after_fork_in_child(self) -> None:
+        """Begin anew in the same state: new locks, no inherited permit, lease or count."""
+        self._new_locks()
+        self._inbox.clear()
+        self.machine.renew(self.clock())
+        self._publish()
+
+    def _new_locks(self) -> None:
+        self._lock = RLock()
+        # Ownership changes with the lock itself, in C: no signal handler sees it half done.
+        self._is_owned: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]  # noqa: SLF001
+        self._delivery = allocate_lock()
+
+
+def _nothing() -> None:
+    """Only what is queued needs to run."""

@@ -1,0 +1,186 @@
+"""What a call answers instead when its circuit is open: a value, a function of the error, the last good result."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable
+from contextlib import suppress
+from datetime import timedelta
+from functools import update_wrapper
+from math import inf
+from typing import Any, Literal, NamedTuple, cast
+
+from recloser.core.decorate import Function, callable_target, is_async
+from recloser.core.driver import Driver
+from recloser.core.errors import CallRejectedError, ConfigurationError, FailedResultError, Problem
+from recloser.core.outcome import Outcome
+from recloser.core.permit import acquire
+from recloser.core.scope import current
+
+On = Literal["open", "failure"]
+
+
+class LastGood(NamedTuple):
+    """The latest good result for the same arguments; see `last_good`."""
+
+    max_age: float
+    max_entries: int
+
+
+def last_good(max_age: float | timedelta, *, max_entries: int = 1024) -> LastGood:
+    """Answer with the latest good result for the same arguments.
+
+    Args:
+        max_age: The oldest result that may answer (seconds).
+        max_entries: Results kept per decorated function; the least recently made go first. Arguments (`self`
+            too) and results are kept alive as long. Calls with unhashable arguments are not remembered.
+
+    Raises:
+        ConfigurationError: A limit is not positive.
+    """
+    seconds = max_age.total_seconds() if isinstance(max_age, timedelta) else max_age
+    problems: list[Problem] = []
+    if not seconds > 0:
+        problems.append(Problem("max_age", repr(max_age), "must be a positive number of seconds"))
+    if max_entries < 1:
+        problems.append(Problem("max_entries", repr(max_entries), "must be a whole number, at least 1"))
+    if problems:
+        raise ConfigurationError(problems)
+    return LastGood(seconds, max_entries)
+
+
+def protect(driver: Driver, target: object, fallback: object, on: On) -> object:
+    """Wrap a function so that `fallback` answers when its circuit is open, or also when it fails.
+
+    Args:
+        driver: Of the breaker that guards the calls.
+        target: A function, coroutine function, static or class method.
+        fallback: A value, a function of the error, or `last_good(...)`.
+        on: `"open"`: only refused calls; `"failure"`: counted failures too.
+
+    Raises:
+        TypeError: `target` cannot be protected in this way.
+    """
+    if isinstance(target, staticmethod | classmethod):
+        return type(target)(protect(driver, target.__func__, fallback, on))  # type: ignore[arg-type]
+    function = callable_target(driver.name, target)
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(
+            f"breaker {driver.name!r}: a stream such as {function!r} has no fallback; protect what consumes it"
+        )
+    if inspect.iscoroutinefunction(fallback) and not is_async(function):
+        raise TypeError(
+            f"breaker {driver.name!r}: {function!r} is not async, so its fallback cannot be: {fallback!r}"
+        )
+    wrap = _async_wrapper if is_async(function) else _wrapper
+    return update_wrapper(wrap(driver, function, _Answers(driver, fallback), on), function)
+
+
+def _wrapper(driver: Driver, function: Function, answers: _Answers, on: On) -> Function:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            permit = acquire(driver)
+        except CallRejectedError as error:
+            return answers.to(error, args, kwargs)
+        try:
+            result = function(*args, **kwargs)
+        except BaseException as error:
+            if permit.finish(error) is Outcome.FAILURE and on == "failure":
+                return answers.to(error, args, kwargs)
+            raise
+        if permit.returned(result) is not Outcome.FAILURE:
+            answers.remember(args, kwargs, result)
+        elif on == "failure":
+            return answers.to_result(result, args, kwargs)
+        return result
+
+    return wrapper
+
+
+def _async_wrapper(driver: Driver, function: Function, answers: _Answers, on: On) -> Function:
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            permit = acquire(driver)
+        except CallRejectedError as error:
+            return await _awaited(answers.to(error, args, kwargs))
+        try:
+            result = await function(*args, **kwargs)
+        except BaseException as error:
+            if permit.finish(error) is Outcome.FAILURE and on == "failure":
+                return await _awaited(answers.to(error, args, kwargs))
+            raise
+        if permit.returned(result) is not Outcome.FAILURE:
+            answers.remember(args, kwargs, result)
+        elif on == "failure":
+            return await _awaited(answers.to_result(result, args, kwargs))
+        return result
+
+    return wrapper
+
+
+async def _awaited(answer: object) -> object:
+    return await cast("Awaitable[object]", answer) if isinstance(answer, Awaitable) else answer
+
+
+class _Answers:
+    """One fallback's answers for one function."""
+
+    __slots__ = ("_driver", "_fallback", "_kept")
+
+    def __init__(self, driver: Driver, fallback: object) -> None:
+        self._driver = driver
+        self._fallback = fallback
+        self._kept: dict[object, tuple[object, float]] = {}
+
+    def to(self, error: BaseException, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
+        """Answer a call that was refused or failed.
+
+        Raises:
+            BaseException: `error` itself, if there is no answer.
+        """
+        fallback = self._fallback
+        if isinstance(fallback, LastGood):
+            result, made = self._kept.get(_key(args, kwargs), (None, -inf))
+            if self._driver.clock() - made > fallback.max_age:
+                raise error
+            answer = result
+        else:
+            answer = fallback(error) if callable(fallback) else fallback
+        scope = current.get()
+        if scope is not None:
+            scope.degraded.add(self._driver.name)
+        return answer
+
+    def to_result(self, result: object, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
+        """Answer a call whose result `failure_if` counted as a failure, or leave it its result."""
+        error = FailedResultError(result)
+        try:
+            return self.to(error, args, kwargs)
+        except FailedResultError as raised:
+            if raised is error:
+                return result
+            raise
+
+    def remember(self, args: tuple[object, ...], kwargs: dict[str, object], result: object) -> None:
+        """Keep a good result. No lock: keys may run foreign code, and single dict operations are atomic."""
+        if not isinstance(self._fallback, LastGood):
+            return
+        key = _key(args, kwargs)
+        if key is None:
+            return
+        self._kept.pop(key, None)
+        self._kept[key] = result, self._driver.clock()
+        while len(self._kept) > self._fallback.max_entries:
+            with suppress(RuntimeError, StopIteration):  # another thread was there at the same moment
+                self._kept.pop(next(iter(self._kept)), None)
+
+
+def _key(args: tuple[object, ...], kwargs: dict[str, object]) -> object:
+    """Tell calls apart by their arguments and their types (1 is not True); `None` where they cannot be hashed."""
+    named = tuple(sorted(kwargs.items()))
+    key = args, named, tuple(map(type, args)), tuple(type(value) for _, value in named)
+    try:
+        hash(key)
+    except TypeError:
+        return None
+    return key
