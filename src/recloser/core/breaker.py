@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from types import CoroutineType
 from typing import ParamSpec, TypeVar, Unpack
 
 from recloser.core import fork, snapshot
@@ -121,7 +122,13 @@ class CircuitBreaker:
             BulkheadFullError: `max_concurrent_calls` are in flight.
             TypeError: The function is async: use `call_async`.
         """
-        return run(acquire(self._driver), function, *args, **kwargs)
+        result = run(acquire(self._driver), function, *args, **kwargs)
+        if isinstance(result, CoroutineType):
+            result.close()
+            raise TypeError(
+                f"breaker {self.name!r}: {function!r} is async: use `await breaker.call_async(...)`"
+            )
+        return result
 
     async def call_async(
         self, function: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
@@ -165,7 +172,7 @@ class CircuitBreaker:
     @property
     def recorder(self) -> Recorder | None:
         """Counts one success of the present epoch; `None` unless every call is admitted and counted in it."""
-        return self._driver.recorder
+        return self._driver.machine.recorder
 
     def snapshot(self) -> Snapshot:
         """Read the breaker's numbers."""
@@ -173,7 +180,7 @@ class CircuitBreaker:
 
     def add_listener(self, listener: Listener) -> Callable[[], None]:
         """Send every event to `listener`, from now on; the function returned ends that."""
-        return self._driver.add_listener(listener)
+        return self._driver.delivery.add(listener)
 
     # -- operators -----------------------------------------------------------------------------------------
 

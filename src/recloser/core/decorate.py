@@ -33,11 +33,11 @@ def decorate(driver: Driver, target: object) -> object:
     if isinstance(target, staticmethod | classmethod):
         return type(target)(decorate(driver, target.__func__))  # type: ignore[arg-type]
     function = callable_target(driver.name, target)
-    if inspect.isgeneratorfunction(function):
+    if is_kind(inspect.isgeneratorfunction, function):
         wrapper: Function = _generator(driver, function)
-    elif inspect.isasyncgenfunction(function):
+    elif is_kind(inspect.isasyncgenfunction, function):
         wrapper = _async_generator(driver, function)
-    elif is_async(function):
+    elif is_kind(inspect.iscoroutinefunction, function):
         wrapper = _plain(driver, function, asynchronous=True)
     else:
         wrapper = _plain(driver, function, asynchronous=False)
@@ -64,13 +64,13 @@ def callable_target(breaker: str, target: object) -> Function:
     return target
 
 
-def is_async(function: Function) -> bool:
-    """Tell whether calling `function` gives a coroutine."""
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+def is_kind(test: Callable[[object], bool], function: Function) -> bool:
+    """Apply one of `inspect`'s tests for functions, also to objects that are called like one."""
+    return test(function) or test(type(function).__call__)
 
 
 def _plain(driver: Driver, function: Function, *, asynchronous: bool) -> Function:
-    own = isinstance(function, FunctionType)
+    own = isinstance(function, FunctionType) and not any(map(_is_reserved, function.__code__.co_varnames))
     parameters, arguments = _shape(function.__code__) if own else ANY_SHAPE
     if driver.policy.failure_if is not None:
         tail = "returned"
@@ -78,6 +78,7 @@ def _plain(driver: Driver, function: Function, *, asynchronous: bool) -> Functio
         tail = "timed" if driver.times else "rolling" if driver.rolls else "tick"
     names = {
         "_rc_driver": driver,
+        "_rc_machine": driver.machine,
         "_rc_function": function,
         "_rc_acquire": acquire,
         "_rc_slow": run_async if asynchronous else run,
@@ -95,9 +96,9 @@ def _plain(driver: Driver, function: Function, *, asynchronous: bool) -> Functio
 
 
 _HEAD: Final = """\
-def make(_rc_driver, _rc_function, _rc_acquire, _rc_slow, _rc_failed, _rc_returned, _rc_succeeded, _rc_clock, _rc_slow_after):
+def make(_rc_driver, _rc_machine, _rc_function, _rc_acquire, _rc_slow, _rc_failed, _rc_returned, _rc_succeeded, _rc_clock, _rc_slow_after):
     {define} wrapper({parameters}):
-        _rc_record = _rc_driver.recorder
+        _rc_record = _rc_machine.recorder
         if _rc_record is None:
             return {wait}_rc_slow(_rc_acquire(_rc_driver), _rc_function, {arguments})
 {start}\
@@ -113,14 +114,14 @@ def make(_rc_driver, _rc_function, _rc_acquire, _rc_slow, _rc_failed, _rc_return
 _TAILS: Final = {
     "tick": "        _rc_record()\n",
     "rolling": """\
-        if _rc_clock() < _rc_driver.next_look:
+        if _rc_clock() < _rc_machine.next_look:
             _rc_record()
         else:
             _rc_succeeded(_rc_record)
 """,
     "timed": """\
         _rc_now = _rc_clock()
-        if _rc_now < _rc_driver.next_look and _rc_now - _rc_started < _rc_slow_after:
+        if _rc_now < _rc_machine.next_look and _rc_now - _rc_started < _rc_slow_after:
             _rc_record()
         else:
             _rc_succeeded(_rc_record, _rc_started, _rc_now)
@@ -144,6 +145,10 @@ def _maker(parameters: str, arguments: str, tail: str, timed: bool, asynchronous
     made: dict[str, Function] = {}
     exec(compile(source, "<recloser wrapper>", "exec"), {"__name__": __name__}, made)  # noqa: S102 - our template
     return made["make"]
+
+
+def _is_reserved(name: str) -> bool:
+    return name.startswith("_rc_") or name == "BaseException"  # the names that the template uses itself
 
 
 def _shape(code: CodeType) -> tuple[str, str]:

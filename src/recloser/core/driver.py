@@ -6,7 +6,7 @@ the outcome and takes the lock if that is free; whoever holds it looks at the qu
 
 from __future__ import annotations
 
-from _thread import RLock, allocate_lock  # `threading` only wraps them, and is not needed for more
+from _thread import RLock  # `threading` only wraps it, and is not needed for more
 from collections.abc import Callable
 from functools import partial
 from math import inf
@@ -14,14 +14,14 @@ from typing import Final, TypeAlias, TypeVar
 
 from recloser.core import retry_after
 from recloser.core.condition import Condition
+from recloser.core.delivery import Delivery
 from recloser.core.errors import (
     BulkheadFullError,
     CircuitOpenError,
     FailedResultError,
     Refusal,
 )
-from recloser.core.events import CallRejected, Event, Listener, Rejection
-from recloser.core.log import logger
+from recloser.core.events import CallRejected, Rejection
 from recloser.core.machine import Admission, Machine, Verdict
 from recloser.core.outcome import Judge, Outcome, describe, is_cancellation
 from recloser.core.policy import Policy
@@ -41,9 +41,15 @@ GOOD: Final = Verdict()
 class Driver:
     """Runs one breaker's machine for all threads and tasks of this process.
 
+    Args:
+        name: The breaker's name.
+        policy: What to decide by.
+        clock: Monotonic time (seconds).
+        wall_clock: Time of day (seconds since the epoch).
+        random: Gives 0 <= x < 1.
+
     Attributes:
-        recorder: The present epoch's tick while every call is admitted and counted in it, else `None` (C3).
-        next_look: From this moment on a success is recorded with its time, not ticked (monotonic seconds).
+        inside: Tells whether this thread is in the locked section: a signal handler or finaliser may be.
         slow_after: A call that takes at least so long is slow (seconds).
         times: Whether calls are timed, since `slow_call_duration` is set.
         rolls: Whether a time window must be rolled by successes.
@@ -51,20 +57,17 @@ class Driver:
 
     __slots__ = (
         "__weakref__",
-        "_delivery",
         "_inbox",
-        "_is_owned",
-        "_listeners",
         "_lock",
         "_warm",
         "clock",
+        "delivery",
         "ignored",
+        "inside",
         "judge",
         "machine",
         "name",
-        "next_look",
         "policy",
-        "recorder",
         "refused",
         "refused_open",
         "rolls",
@@ -73,8 +76,6 @@ class Driver:
         "wall_clock",
         "would_refuse",
     )
-
-    recorder: Recorder | None
 
     def __init__(
         self,
@@ -93,14 +94,10 @@ class Driver:
         self.times = policy.slow_call_duration is not None
         self.rolls = policy.judges_rates and policy.window_seconds is not None
         self.machine = Machine(name, policy, clock=clock, random=random, now=clock())
-        self.ignored = CallCounter()
-        self.refused_open = CallCounter()
-        self.refused: dict[Rejection, CallCounter] = {Rejection.OPEN: self.refused_open}
-        self.would_refuse: dict[Rejection, CallCounter] = {}
         self._inbox: list[Callable[[], object]] = []
-        self._listeners: tuple[Listener, ...] = ()
+        self.delivery = Delivery(name)
         self._warm: tuple[Tally, Recorder] | None = None
-        self._new_locks()
+        self._begin()
         self._publish()
 
     # -- admission -----------------------------------------------------------------------------------------
@@ -117,18 +114,12 @@ class Driver:
         if now < condition.refuse_until:
             # What is refused most often is refused without the lock.
             self.refused_open.tick()
-            if self._listeners or current.get() is not None:
+            if self.delivery.listeners or current.get() is not None:
                 self._report(condition.refusal, now, shadow=False)
             raise CircuitOpenError(condition.refusal, now)
-        decision, mode = self._decide(now)
+        decision, mode = self._decide_inside() if self.inside() else self._decide(now)
         if isinstance(decision, Admission):
-            try:
-                self._drain()
-            except BaseException:
-                self._settle(decision, None, now)
-                raise
             return decision
-        self._drain()
         shadow = mode is Mode.SHADOW
         counters = self.would_refuse if shadow else self.refused
         counters.setdefault(decision.reason, CallCounter()).tick()
@@ -141,19 +132,37 @@ class Driver:
 
     def _decide(self, now: float) -> tuple[Admission | Refusal, Mode]:
         machine, wall = self.machine, self._wall()
-        if not self._is_owned():
-            return self.run(lambda: (machine.admit(now, wall), machine.condition.override.mode))
-        # A signal handler or finaliser inside our own section: it must not wait, nor see half a decision.
-        if machine.condition.state is State.CLOSED:
-            return Admission(None), Mode.AUTO
-        return machine.refusal(Rejection.HALF_OPEN, now), Mode.AUTO
+        decided: list[tuple[Admission | Refusal, Mode]] = []
+        try:
+            self.run(lambda: decided.append((machine.admit(now, wall), machine.condition.override.mode)))
+        except BaseException:
+            for decision, _ in decided:
+                if isinstance(decision, Admission):
+                    self._settle(decision, None, now)
+            raise
+        return decided[0]
+
+    def _decide_inside(self) -> tuple[Admission | Refusal, Mode]:
+        """Decide for a signal handler or finaliser in our own section: it must not wait, nor see half a decision.
+
+        What needs no place is admitted uncounted; what needs one is refused.
+        """
+        machine, now = self.machine, self.clock()
+        state, mode = machine.condition.state, machine.condition.override.mode
+        if mode is Mode.FORCED_OPEN:
+            return machine.refusal(Rejection.FORCED_OPEN, now + self.policy.recovery_timeout), mode
+        if mode is not Mode.SHADOW and state is not State.CLOSED:
+            return machine.refusal(Rejection.HALF_OPEN, now), mode
+        if mode is Mode.AUTO and self.policy.max_concurrent_calls is not None:
+            return machine.refusal(Rejection.BULKHEAD, now), mode
+        return Admission(None), mode
 
     def _report(self, refusal: Refusal, now: float, *, shadow: bool) -> None:
         scope = current.get()
         if scope is not None and not shadow:
             scope.rejected.add(self.name)
-        if self._listeners:
-            self._tell(
+        if self.delivery.listeners:
+            self.delivery.tell(
                 CallRejected(
                     breaker=self.name,
                     at=now,
@@ -254,7 +263,7 @@ class Driver:
         elif slow:
             verdict = Verdict(slow=True, answered=outcome is Outcome.SUCCESS)
             outcome = Outcome.SLOW
-        elif not isinstance(ticket, Admission) and now < self.next_look:
+        elif not isinstance(ticket, Admission) and now < self.machine.next_look:
             ticket()
             return outcome
         else:
@@ -289,22 +298,24 @@ class Driver:
     def condition(self) -> Condition:
         """Return the present condition, after noticing the end of an operator's mode (C9)."""
         until = self.machine.condition.override.until
-        if until is not None and not self._is_owned():
+        if until is not None and not self.inside():
             wall = self.wall_clock()
             if wall >= until:
                 now = self.clock()
                 self.run(lambda: self.machine.expire_override(now, wall))
-                self._drain()
         return self.machine.condition
 
     def run(self, operation: Callable[[], T]) -> T:
-        """Run one of the machine's operations under the lock, after all that is queued; `drain` what it leaves."""
-        with self._lock:
-            self._empty_inbox()
-            try:
-                return operation()
-            finally:
-                self._publish()
+        """Run one of the machine's operations under the lock, after all that is queued."""
+        try:
+            with self._lock:
+                self._empty_inbox()
+                try:
+                    return operation()
+                finally:
+                    self._publish()
+        finally:
+            self._drain()
 
     def post(self, operation: Callable[[float], object]) -> None:
         """Run an operator's action, given the time: at once, or as soon as the lock's holder lets go."""
@@ -314,20 +325,20 @@ class Driver:
             self.machine.expire_override(now, wall)
             operation(now)
 
-        self._inbox.append(act)
-        if not self._is_owned():
-            self.run(_nothing)
-        self._drain()
+        if self.inside():
+            self._inbox.append(act)
+        else:
+            self.run(act)
 
     def _drain(self) -> None:
-        while self._inbox and not self._is_owned() and self._lock.acquire(blocking=False):
+        while self._inbox and not self.inside() and (lock := self._lock).acquire(blocking=False):
             try:
                 self._empty_inbox()
                 self._publish()
             finally:
-                self._lock.release()
-        if self.machine.events and not self._is_owned():
-            self._deliver()
+                lock.release()  # not `self._lock`: a finaliser in there may have forked
+        if self.machine.events and not self.inside():
+            self.delivery.drain(self.machine.events)
 
     def _empty_inbox(self) -> None:
         while self._inbox:
@@ -335,51 +346,25 @@ class Driver:
 
     def _publish(self) -> None:
         """Let the fast path see what the machine has decided."""
-        condition = self.machine.condition
+        machine = self.machine
+        condition = machine.condition
         tally = condition.tally
         counts_all = condition.override.until is None and self.policy.max_concurrent_calls is None
         if tally is None or condition.ramp is not None or not counts_all:
-            self.recorder = None
+            machine.recorder = None
             return
-        self.next_look = tally.next_look
+        machine.next_look = tally.next_look
         if self.rolls or tally.ticks_suffice:
-            self.recorder = tally.tick
-        elif self._warm is None or self._warm[0] is not tally:
-            warm = partial(self._tick_warm, tally)
-            self._warm = (tally, warm)
-            self.recorder = warm
+            machine.recorder = tally.tick
+            return
+        warm = self._warm
+        if warm is None or warm[0] is not tally:
+            warm = self._warm = (tally, partial(self._tick_warm, tally))
+        machine.recorder = warm[1]
 
     def _wall(self) -> float:
         # Read only where a mode has an end: the wall clock means nothing else to a machine (C14).
         return self.wall_clock() if self.machine.condition.override.until is not None else 0.0
-
-    # -- events --------------------------------------------------------------------------------------------
-
-    def add_listener(self, listener: Listener) -> Callable[[], None]:
-        """Add a listener; the function returned removes it."""
-        self._listeners = (*self._listeners, listener)
-
-        def remove() -> None:
-            self._listeners = tuple(known for known in self._listeners if known is not listener)
-
-        return remove
-
-    def _deliver(self) -> None:
-        # One drainer at a time keeps the order; a listener that causes events leaves them to the loop it is in.
-        events = self.machine.events
-        while events and self._delivery.acquire(blocking=False):
-            try:
-                while events:
-                    self._tell(events.pop(0))
-            finally:
-                self._delivery.release()
-
-    def _tell(self, event: Event) -> None:
-        for listener in self._listeners:
-            try:
-                listener(event)
-            except Exception:
-                logger().exception("breaker %r: the listener %r raised on %r", self.name, listener, event)
 
     # -- forks ---------------------------------------------------------------------------------------------
 
@@ -393,18 +378,18 @@ class Driver:
         self._drain()
 
     def after_fork_in_child(self) -> None:
-        """Begin anew in the same state: new locks, no inherited permit, lease or count."""
-        self._new_locks()
+        """Begin anew in the same state: a new lock, no inherited permit, lease or count."""
+        self._begin()
+        self.delivery.renew()
         self._inbox.clear()
         self.machine.renew(self.clock())
         self._publish()
 
-    def _new_locks(self) -> None:
+    def _begin(self) -> None:
+        self.ignored = CallCounter()
+        self.refused_open = CallCounter()
+        self.refused: dict[Rejection, CallCounter] = {Rejection.OPEN: self.refused_open}
+        self.would_refuse: dict[Rejection, CallCounter] = {}
         self._lock = RLock()
         # Ownership changes with the lock itself, in C: no signal handler sees it half done.
-        self._is_owned: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]  # noqa: SLF001
-        self._delivery = allocate_lock()
-
-
-def _nothing() -> None:
-    """Only what is queued needs to run."""
+        self.inside: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]  # noqa: SLF001

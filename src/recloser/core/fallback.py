@@ -7,10 +7,9 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from datetime import timedelta
 from functools import update_wrapper
-from math import inf
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Final, Literal, NamedTuple, cast
 
-from recloser.core.decorate import Function, callable_target, is_async
+from recloser.core.decorate import Function, callable_target, is_kind
 from recloser.core.driver import Driver
 from recloser.core.errors import CallRejectedError, ConfigurationError, FailedResultError, Problem
 from recloser.core.outcome import Outcome
@@ -18,6 +17,7 @@ from recloser.core.permit import acquire
 from recloser.core.scope import current
 
 On = Literal["open", "failure"]
+NO_ANSWER: Final = object()
 
 
 class LastGood(NamedTuple):
@@ -64,15 +64,16 @@ def protect(driver: Driver, target: object, fallback: object, on: On) -> object:
     if isinstance(target, staticmethod | classmethod):
         return type(target)(protect(driver, target.__func__, fallback, on))  # type: ignore[arg-type]
     function = callable_target(driver.name, target)
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+    if is_kind(inspect.isgeneratorfunction, function) or is_kind(inspect.isasyncgenfunction, function):
         raise TypeError(
             f"breaker {driver.name!r}: a stream such as {function!r} has no fallback; protect what consumes it"
         )
-    if inspect.iscoroutinefunction(fallback) and not is_async(function):
+    asynchronous = is_kind(inspect.iscoroutinefunction, function)
+    if inspect.iscoroutinefunction(fallback) and not asynchronous:
         raise TypeError(
             f"breaker {driver.name!r}: {function!r} is not async, so its fallback cannot be: {fallback!r}"
         )
-    wrap = _async_wrapper if is_async(function) else _wrapper
+    wrap = _async_wrapper if asynchronous else _wrapper
     return update_wrapper(wrap(driver, function, _Answers(driver, fallback), on), function)
 
 
@@ -81,17 +82,24 @@ def _wrapper(driver: Driver, function: Function, answers: _Answers, on: On) -> F
         try:
             permit = acquire(driver)
         except CallRejectedError as error:
-            return answers.to(error, args, kwargs)
+            answer = answers.to(error, args, kwargs)
+            if answer is NO_ANSWER:
+                raise
+            return answer
         try:
             result = function(*args, **kwargs)
         except BaseException as error:
-            if permit.finish(error) is Outcome.FAILURE and on == "failure":
-                return answers.to(error, args, kwargs)
-            raise
+            if permit.finish(error) is not Outcome.FAILURE or on == "open":
+                raise
+            answer = answers.to(error, args, kwargs)
+            if answer is NO_ANSWER:
+                raise
+            return answer
         if permit.returned(result) is not Outcome.FAILURE:
             answers.remember(args, kwargs, result)
         elif on == "failure":
-            return answers.to_result(result, args, kwargs)
+            answer = answers.to(FailedResultError(result), args, kwargs)
+            return result if answer is NO_ANSWER else answer
         return result
 
     return wrapper
@@ -102,17 +110,24 @@ def _async_wrapper(driver: Driver, function: Function, answers: _Answers, on: On
         try:
             permit = acquire(driver)
         except CallRejectedError as error:
-            return await _awaited(answers.to(error, args, kwargs))
+            answer = answers.to(error, args, kwargs)
+            if answer is NO_ANSWER:
+                raise
+            return await _awaited(answer)
         try:
             result = await function(*args, **kwargs)
         except BaseException as error:
-            if permit.finish(error) is Outcome.FAILURE and on == "failure":
-                return await _awaited(answers.to(error, args, kwargs))
-            raise
+            if permit.finish(error) is not Outcome.FAILURE or on == "open":
+                raise
+            answer = answers.to(error, args, kwargs)
+            if answer is NO_ANSWER:
+                raise
+            return await _awaited(answer)
         if permit.returned(result) is not Outcome.FAILURE:
             answers.remember(args, kwargs, result)
         elif on == "failure":
-            return await _awaited(answers.to_result(result, args, kwargs))
+            answer = answers.to(FailedResultError(result), args, kwargs)
+            return result if answer is NO_ANSWER else await _awaited(answer)
         return result
 
     return wrapper
@@ -133,17 +148,12 @@ class _Answers:
         self._kept: dict[object, tuple[object, float]] = {}
 
     def to(self, error: BaseException, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
-        """Answer a call that was refused or failed.
-
-        Raises:
-            BaseException: `error` itself, if there is no answer.
-        """
+        """Answer a call that was refused or failed; `NO_ANSWER` if there is none."""
         fallback = self._fallback
         if isinstance(fallback, LastGood):
-            result, made = self._kept.get(_key(args, kwargs), (None, -inf))
-            if self._driver.clock() - made > fallback.max_age:
-                raise error
-            answer = result
+            answer = self._recall(fallback, args, kwargs)
+            if answer is NO_ANSWER:
+                return NO_ANSWER
         else:
             answer = fallback(error) if callable(fallback) else fallback
         scope = current.get()
@@ -151,36 +161,29 @@ class _Answers:
             scope.degraded.add(self._driver.name)
         return answer
 
-    def to_result(self, result: object, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
-        """Answer a call whose result `failure_if` counted as a failure, or leave it its result."""
-        error = FailedResultError(result)
-        try:
-            return self.to(error, args, kwargs)
-        except FailedResultError as raised:
-            if raised is error:
-                return result
-            raise
-
     def remember(self, args: tuple[object, ...], kwargs: dict[str, object], result: object) -> None:
-        """Keep a good result. No lock: keys may run foreign code, and single dict operations are atomic."""
+        """Keep a good result. No lock: keys run foreign code, and single dict operations are atomic."""
         if not isinstance(self._fallback, LastGood):
             return
-        key = _key(args, kwargs)
-        if key is None:
+        try:
+            key = _key(args, kwargs)
+            self._kept.pop(key, None)
+            self._kept[key] = result, self._driver.clock()
+        except Exception:  # arguments that cannot be hashed or compared are not remembered
             return
-        self._kept.pop(key, None)
-        self._kept[key] = result, self._driver.clock()
         while len(self._kept) > self._fallback.max_entries:
-            with suppress(RuntimeError, StopIteration):  # another thread was there at the same moment
+            with suppress(Exception):  # another thread was there at the same moment
                 self._kept.pop(next(iter(self._kept)), None)
+
+    def _recall(self, fallback: LastGood, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
+        try:
+            result, made = self._kept[_key(args, kwargs)]
+        except Exception:  # never kept, or by arguments that cannot be hashed or compared
+            return NO_ANSWER
+        return result if self._driver.clock() - made <= fallback.max_age else NO_ANSWER
 
 
 def _key(args: tuple[object, ...], kwargs: dict[str, object]) -> object:
-    """Tell calls apart by their arguments and their types (1 is not True); `None` where they cannot be hashed."""
+    """Tell calls apart by their arguments and their types (1 is not True)."""
     named = tuple(sorted(kwargs.items()))
-    key = args, named, tuple(map(type, args)), tuple(type(value) for _, value in named)
-    try:
-        hash(key)
-    except TypeError:
-        return None
-    return key
+    return args, named, tuple(map(type, args)), tuple(type(value) for _, value in named)

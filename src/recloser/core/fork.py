@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable
+from _thread import RLock
 from typing import Protocol
 
 
@@ -25,7 +25,8 @@ class Forkable(Protocol):
 
 
 _alive: weakref.WeakSet[Forkable] = weakref.WeakSet()
-_held: list[Forkable] = []
+_forking = RLock()  # one fork at a time; a signal handler may fork within a fork
+_held: list[list[Forkable]] = []
 
 
 def watch(one: Forkable) -> None:
@@ -34,24 +35,27 @@ def watch(one: Forkable) -> None:
 
 
 def _before() -> None:
-    _held[:] = _everyone()
-    for one in _held:
+    _forking.acquire()
+    everyone = _everyone()
+    _held.append(everyone)
+    for one in everyone:
         one.before_fork()
 
 
 def _after_in_parent() -> None:
-    _release(lambda one: one.after_fork_in_parent())
+    try:
+        for one in _held.pop():
+            one.after_fork_in_parent()
+    finally:
+        _forking.release()
 
 
 def _after_in_child() -> None:
-    _release(lambda one: one.after_fork_in_child())
-
-
-def _release(go_on: Callable[[Forkable], None]) -> None:
-    held = list(_held)
+    global _forking  # noqa: PLW0603 - whoever waited for the old one is not here
+    _forking = RLock()
+    for one in _held.pop():
+        one.after_fork_in_child()
     _held.clear()
-    for one in held:
-        go_on(one)
 
 
 def _everyone() -> list[Forkable]:

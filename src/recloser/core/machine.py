@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from math import inf
 from typing import NamedTuple
 
 from recloser.core.condition import Bulkhead, Condition, Ramp, Token, Totals
@@ -60,6 +61,11 @@ class Machine:
         clock: Named in refusals, so that their remaining time counts down; not read here.
         random: Gives 0 <= x < 1 for jitter, once per open period.
         now: The present (monotonic seconds).
+
+    Attributes:
+        recorder: The present epoch's tick while every call is admitted and counted in it, else `None` (C3). Taken
+            away with every change of condition; `Driver` puts it back.
+        next_look: From this moment on a success is recorded with its time, not ticked (monotonic seconds).
     """
 
     __slots__ = (
@@ -70,7 +76,9 @@ class Machine:
         "condition",
         "events",
         "last_failure",
+        "next_look",
         "policy",
+        "recorder",
         "totals",
     )
 
@@ -91,6 +99,8 @@ class Machine:
         self.events: list[Event] = []
         self.last_failure = ""
         self.totals = Totals()
+        self.recorder: Callable[[], object] | None = None
+        self.next_look = -inf
         self.condition = Condition(State.CLOSED, _epoch(0), now, tally=Tally(policy, now))
 
     # -- calls ---------------------------------------------------------------------------------------------
@@ -255,7 +265,7 @@ class Machine:
 
     def _enter(self, condition: Condition, retry_after: float = 0.0) -> None:
         before = self.condition
-        self.condition = condition
+        self._replace(condition)
         self.totals.retire(before.tally)
         if condition.state is not before.state:
             self.totals.entered(condition.state)
@@ -272,6 +282,10 @@ class Machine:
                 retry_after=retry_after,
             )
         )
+
+    def _replace(self, condition: Condition) -> None:
+        self.recorder = None  # whatever interrupts us now, no call is admitted by what has ended
+        self.condition = condition
 
     def _open_period(self, reopenings: int, retry_after: float | None) -> float:
         policy = self.policy
@@ -337,7 +351,7 @@ class Machine:
         condition = condition._replace(
             since=before.since, cause=before.cause, until=before.until, ramp=before.ramp
         )
-        self.condition = self._with_refusal(condition) if state is State.OPEN else condition
+        self._replace(self._with_refusal(condition) if state is State.OPEN else condition)
         self.totals.retire(before.tally)
 
     def reset(self, now: float, by: str, why: str) -> None:
@@ -350,10 +364,12 @@ class Machine:
         """Begin a new epoch of the same state without leases, counts or calls in flight: a fork's child (C13)."""
         before = self.condition
         epoch = _epoch(before.epoch.number + 1)
-        self.condition = before._replace(
-            epoch=epoch,
-            tally=Tally(self.policy, now) if before.tally is not None else None,
-            probes=Probes(self.policy, epoch) if before.probes is not None else None,
+        self._replace(
+            before._replace(
+                epoch=epoch,
+                tally=Tally(self.policy, now) if before.tally is not None else None,
+                probes=Probes(self.policy, epoch) if before.probes is not None else None,
+            )
         )
         self.bulkhead = Bulkhead()
         self.totals = Totals()

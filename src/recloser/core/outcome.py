@@ -116,8 +116,8 @@ def describe(error: BaseException) -> str:
     """Put a failure into one bounded line: type and text, without line breaks or credentials of URLs."""
     kind = type(error).__name__
     try:
-        text = str(error)
-    except Exception:
+        text = "".join([str(error)])  # of a subclass of str, only the text
+    except Exception:  # somebody else's __str__ must not harm the call
         return kind
     text = " ".join(text[: FAILURE_TEXT_LENGTH * 2].split())
     if "@" in text:

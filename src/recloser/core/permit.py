@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from types import CoroutineType, TracebackType
+from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
 from recloser.core.driver import Driver, Recorder, Ticket
-from recloser.core.machine import Admission
+from recloser.core.machine import Admission, Machine
 from recloser.core.outcome import Outcome
+from recloser.core.retry_after import parse
 from recloser.core.scope import current
 
 P = ParamSpec("P")
@@ -46,13 +47,14 @@ class Permit:
             self.settled = True
             now = self.driver.clock()
             slow = self.driver.is_slow(self._started, now if self._answered is None else self._answered)
-            self.driver.conclude(self._ticket, Outcome.FAILURE, now, slow=slow, error=error, wait=retry_after)
+            wait = parse(retry_after, self.driver.wall_clock)
+            self.driver.conclude(self._ticket, Outcome.FAILURE, now, slow=slow, error=error, wait=wait)
 
     def ignore(self) -> None:
         """The call says nothing about the dependency."""
         if not self.settled:
             self.settled = True
-            self.driver.conclude(self._ticket, Outcome.IGNORED, 0.0)
+            self.driver.conclude(self._ticket, Outcome.IGNORED, self.driver.clock())
 
     def answered(self) -> None:
         """The dependency begins to answer: `slow_call_duration` is measured up to here."""
@@ -84,8 +86,13 @@ class Permit:
         return self.driver.returned(self._ticket, result, self._started, self._answered)
 
     def __del__(self) -> None:
-        if not self.settled and isinstance(self._ticket, Admission):
-            self.ignore()
+        # Asks the admission, not the permit: a verdict that was interrupted has given nothing back.
+        if isinstance(self._ticket, Admission) and not self._ticket.settled:
+            self.driver.conclude(self._ticket, Outcome.IGNORED, self.driver.clock())
+
+
+RIDING = Admission(None)
+RIDING.settled = True  # there is nothing of its own to give back
 
 
 class RidingPermit(Permit):
@@ -95,7 +102,7 @@ class RidingPermit(Permit):
 
     def __init__(self, held: Permit) -> None:
         self._held = held
-        super().__init__(held.driver, Admission(None))
+        super().__init__(held.driver, RIDING)
 
     def failure(self, error: BaseException | None = None, *, retry_after: float | None = None) -> None:
         """Settle the held permit with this failure."""
@@ -133,7 +140,7 @@ def acquire(driver: Driver) -> Permit:
         CircuitOpenError: The circuit does not let it through.
         BulkheadFullError: Too many calls are in flight.
     """
-    record = driver.recorder
+    record = driver.machine.recorder
     if record is not None:
         return Permit(driver, record)
     scope = current.get()
@@ -145,22 +152,12 @@ def acquire(driver: Driver) -> Permit:
 
 
 def run(permit: Permit, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-    """Call a function and settle its permit.
-
-    Raises:
-        TypeError: The function is async.
-    """
+    """Call a function and settle its permit."""
     try:
         result = function(*args, **kwargs)
     except BaseException as error:
         permit.finish(error)
         raise
-    if isinstance(result, CoroutineType):
-        permit.ignore()
-        result.close()
-        raise TypeError(
-            f"breaker {permit.driver.name!r}: {function!r} is async: use `await breaker.call_async(...)`"
-        )
     permit.returned(result)
     return result
 
@@ -181,9 +178,10 @@ async def run_async(
 class Calling:
     """One protected block: `with` or `async with`. Nothing is kept on the breaker, so any thread may leave it."""
 
-    __slots__ = ("_permit", "_succeed", "driver")
+    __slots__ = ("_permit", "_succeed", "driver", "machine")
 
     driver: Driver
+    machine: Machine
     _permit: Permit | None
     _succeed: Recorder
 
@@ -193,10 +191,11 @@ class Calling:
         """Make one for a block of `driver`'s breaker."""
         calling = cls()
         calling.driver = driver
+        calling.machine = driver.machine
         return calling
 
     def __enter__(self) -> Self:
-        record = self.driver.recorder
+        record = self.machine.recorder
         if record is None:
             self._hold()
         else:

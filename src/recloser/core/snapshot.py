@@ -9,6 +9,7 @@ from math import inf
 from recloser.core.driver import Driver
 from recloser.core.events import Cause, Rejection
 from recloser.core.state import Epoch, Override, State
+from recloser.core.tally import Tally
 from recloser.core.window import CallCounter, Counts
 
 
@@ -73,14 +74,19 @@ def take(driver: Driver) -> Snapshot:
     """Read a breaker's numbers. Nothing is decided by reading."""
     driver.condition()
     now = driver.clock()
-    return driver.run(lambda: _read(driver, now))
+    if driver.inside():  # a signal handler in the midst of counting: the window must not move under its hands
+        return _read(driver, now, Counts())
+    return driver.run(lambda: _read(driver, now, _window(driver.machine.condition.tally, now)))
 
 
-def _read(driver: Driver, now: float) -> Snapshot:
+def _window(tally: Tally | None, now: float) -> Counts:
+    return Counts() if tally is None else tally.counts(now)
+
+
+def _read(driver: Driver, now: float, window: Counts) -> Snapshot:
     machine = driver.machine
     condition, totals = machine.condition, machine.totals
     tally, probes = condition.tally, condition.probes
-    window = tally.counts(now) if tally is not None else Counts()
     return Snapshot(
         name=driver.name,
         state=condition.state,

@@ -1,0 +1,58 @@
+"""The delivery of events to listeners: in order, by one thread at a time, outside every lock (SEMANTICS C12)."""
+
+from __future__ import annotations
+
+from _thread import RLock, allocate_lock
+from collections.abc import Callable
+
+from recloser.core.events import Event, Listener
+from recloser.core.log import logger
+
+
+class Delivery:
+    """One breaker's listeners.
+
+    Args:
+        breaker: The breaker's name, for the log.
+    """
+
+    __slots__ = ("_breaker", "_changing", "_draining", "listeners")
+
+    def __init__(self, breaker: str) -> None:
+        self._breaker = breaker
+        self.listeners: tuple[tuple[Listener], ...] = ()
+        self.renew()
+
+    def add(self, listener: Listener) -> Callable[[], None]:
+        """Add a listener; the function returned removes it."""
+        entry = (listener,)  # tells apart two additions of one listener
+        with self._changing:
+            self.listeners = (*self.listeners, entry)
+
+        def remove() -> None:
+            with self._changing:
+                self.listeners = tuple(known for known in self.listeners if known is not entry)
+
+        return remove
+
+    def drain(self, events: list[Event]) -> None:
+        """Deliver and remove all `events`, unless somebody is at it: he will see the new ones too."""
+        while events and (draining := self._draining).acquire(blocking=False):
+            try:
+                while events:
+                    self.tell(events.pop(0))
+            finally:
+                draining.release()  # not `self._draining`: a listener may have forked
+
+    def tell(self, event: Event) -> None:
+        """Deliver one event here and now."""
+        for (listener,) in self.listeners:
+            try:
+                listener(event)
+            except Exception:
+                logger().exception("breaker %r: the listener %r raised on %r", self._breaker, listener, event)
+
+    def renew(self) -> None:
+        """Forget who is at it: in a fork's child nobody is."""
+        self._draining = allocate_lock()
+        self._changing = RLock()
