@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from math import inf
 from typing import Final, NamedTuple, TypeAlias
@@ -18,6 +19,7 @@ NO_REFUSAL: Final = Refusal("")
 
 # What an admitted call brings back with its outcome: the tick of a closed epoch's counter, or a probe's lease.
 Token: TypeAlias = Callable[[], object] | Lease
+Slot: TypeAlias = "weakref.ref[Bulkhead]"
 
 
 class Ramp:
@@ -46,12 +48,26 @@ class Ramp:
 
 
 class Bulkhead:
-    """The calls in flight in this process (SEMANTICS C8)."""
+    """The calls in flight in this process (SEMANTICS C8).
 
-    __slots__ = ("in_flight",)
+    Each holds a slot; however a call or its admission ends, the slot dies with it. The interpreter keeps the count,
+    so that no exception, wherever a signal handler raises it, can leave one behind.
+    """
 
-    def __init__(self) -> None:
-        self.in_flight = 0
+    __slots__ = ("__weakref__",)
+
+    @property
+    def in_flight(self) -> int:
+        """How many slots are alive."""
+        return weakref.getweakrefcount(self)
+
+    def slot(self) -> Slot:
+        """Take one more slot."""
+        return weakref.ref(self, _own)
+
+
+def _own(_slot: Slot) -> None:
+    """A callback makes each reference one of its own: others are shared, and would count once."""
 
 
 class Condition(NamedTuple):

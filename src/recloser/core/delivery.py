@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from _thread import RLock, allocate_lock
+from _thread import RLock
 from collections.abc import Callable
 
 from recloser.core.events import Event, Listener
@@ -16,7 +16,7 @@ class Delivery:
         breaker: The breaker's name, for the log.
     """
 
-    __slots__ = ("_breaker", "_changing", "_draining", "listeners")
+    __slots__ = ("_breaker", "_changing", "_draining", "_inside", "listeners")
 
     def __init__(self, breaker: str) -> None:
         self._breaker = breaker
@@ -37,12 +37,19 @@ class Delivery:
 
     def drain(self, events: list[Event]) -> None:
         """Deliver and remove all `events`, unless somebody is at it: he will see the new ones too."""
-        while events and (draining := self._draining).acquire(blocking=False):
+        while events and not self._inside():
+            draining = self._draining  # a listener may fork, and leave us another
             try:
+                if not draining.acquire(blocking=False):
+                    break
                 while events:
                     self.tell(events.pop(0))
             finally:
-                draining.release()  # not `self._draining`: a listener may have forked
+                # A signal handler may raise between any two of these calls: only an unconditional release is safe.
+                try:  # noqa: SIM105
+                    draining.release()
+                except RuntimeError:
+                    pass  # it was never ours
 
     def tell(self, event: Event) -> None:
         """Deliver one event here and now."""
@@ -54,5 +61,6 @@ class Delivery:
 
     def renew(self) -> None:
         """Forget who is at it: in a fork's child nobody is."""
-        self._draining = allocate_lock()
+        self._draining = RLock()
+        self._inside: Callable[[], bool] = self._draining._is_owned  # type: ignore[attr-defined]  # noqa: SLF001
         self._changing = RLock()

@@ -331,12 +331,19 @@ class Driver:
             self.run(act)
 
     def _drain(self) -> None:
-        while self._inbox and not self.inside() and (lock := self._lock).acquire(blocking=False):
+        while self._inbox and not self.inside():
+            lock = self._lock  # a finaliser in there may fork, and leave us another
             try:
+                if not lock.acquire(blocking=False):
+                    break  # its holder will look again
                 self._empty_inbox()
                 self._publish()
             finally:
-                lock.release()  # not `self._lock`: a finaliser in there may have forked
+                # A signal handler may raise between any two of these calls: only an unconditional release is safe.
+                try:  # noqa: SIM105
+                    lock.release()
+                except RuntimeError:
+                    pass  # it was never ours
         if self.machine.events and not self.inside():
             self.delivery.drain(self.machine.events)
 

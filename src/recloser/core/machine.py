@@ -12,7 +12,7 @@ from collections.abc import Callable
 from math import inf
 from typing import NamedTuple
 
-from recloser.core.condition import Bulkhead, Condition, Ramp, Token, Totals
+from recloser.core.condition import Bulkhead, Condition, Ramp, Slot, Token, Totals
 from recloser.core.errors import Refusal
 from recloser.core.events import Cause, Event, ModeChanged, Rejection, Rule, StateChanged
 from recloser.core.policy import Policy
@@ -21,14 +21,15 @@ from recloser.core.state import Epoch, Mode, Override, State
 from recloser.core.tally import Tally
 
 AUTOMATIC = Override()
+_FORCED = frozenset({Mode.FORCED_OPEN, Mode.FORCED_CLOSED})
 
 
 class Admission:
-    """A call may run: `token` comes back with its outcome (`None`: uncounted), `slot` is given back with it."""
+    """A call may run: `token` comes back with its outcome (`None`: uncounted), `slot` is dropped with it."""
 
     __slots__ = ("settled", "slot", "token")
 
-    def __init__(self, token: Token | None, slot: Bulkhead | None = None) -> None:
+    def __init__(self, token: Token | None, slot: Slot | None = None) -> None:
         self.token = token
         self.slot = slot
         self.settled = False
@@ -139,8 +140,7 @@ class Machine:
             return
         admission.settled = True
         token = admission.token
-        if admission.slot is not None:
-            admission.slot.in_flight -= 1
+        admission.slot = None
         self.expire_override(now, wall)
         if isinstance(token, Lease):
             self._settle_probe(token, verdict, now)
@@ -220,11 +220,8 @@ class Machine:
         forced = self.condition.override.mode is Mode.FORCED_CLOSED
         return limit is not None and self.bulkhead.in_flight >= limit and not forced
 
-    def _slot(self) -> Bulkhead | None:
-        if self.policy.max_concurrent_calls is None:
-            return None
-        self.bulkhead.in_flight += 1
-        return self.bulkhead
+    def _slot(self) -> Slot | None:
+        return None if self.policy.max_concurrent_calls is None else self.bulkhead.slot()
 
     def refusal(self, reason: Rejection, due: float) -> Refusal:
         """Say what a caller refused for `reason` is told; `due` in monotonic seconds."""
@@ -326,31 +323,23 @@ class Machine:
     def override(self, override: Override, now: float) -> None:
         """Set an operator's mode: a new epoch with an empty window and no leases (C9)."""
         before = self.condition
-        forced = {Mode.FORCED_OPEN, Mode.FORCED_CLOSED}
+        forced = bool(_FORCED & {override.mode, before.override.mode})
         state = before.state
-        if override.mode in forced or before.override.mode in forced:
+        if forced:
             state = State.OPEN if override.mode is Mode.FORCED_OPEN else State.CLOSED
-        changed = ModeChanged(
-            breaker=self._name,
-            at=now,
-            epoch=_epoch(before.epoch.number + 1),
-            old=before.override,
-            new=override,
-        )
         cause = Cause(Rule.MODE, by=override.by, why=override.why)
-        condition = self._next(state, now, cause)._replace(epoch=changed.epoch, override=override)
-        if condition.probes is not None:
-            condition = condition._replace(probes=Probes(self.policy, changed.epoch))
-        if override.mode in forced or before.override.mode in forced:
+        condition = self._next(state, now, cause)._replace(override=override)
+        if forced:
             condition = condition._replace(reopenings=0)
-        self.events.append(changed)
+        else:  # what goes on keeps its reason and its deadline
+            condition = condition._replace(cause=before.cause, until=before.until, ramp=before.ramp)
+        self.events.append(
+            ModeChanged(breaker=self._name, at=now, epoch=condition.epoch, old=before.override, new=override)
+        )
         if state is not before.state:
             self._enter(condition)
             return
-        # The state goes on: since when, why and until when stay as they were.
-        condition = condition._replace(
-            since=before.since, cause=before.cause, until=before.until, ramp=before.ramp
-        )
+        condition = condition._replace(since=before.since)
         self._replace(self._with_refusal(condition) if state is State.OPEN else condition)
         self.totals.retire(before.tally)
 
