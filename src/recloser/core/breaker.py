@@ -15,7 +15,7 @@ from recloser.core.driver import Driver, Recorder
 from recloser.core.errors import ConfigurationError, Problem
 from recloser.core.events import Listener
 from recloser.core.fallback import On, protect
-from recloser.core.permit import Calling, Permit, TimedCalling, acquire, run, run_async
+from recloser.core.permit import Calling, Permit, TimedCalling, acquire, run_async
 from recloser.core.policy import Knobs, Policy
 from recloser.core.snapshot import Snapshot
 from recloser.core.state import Mode, Override, State
@@ -122,12 +122,19 @@ class CircuitBreaker:
             BulkheadFullError: `max_concurrent_calls` are in flight.
             TypeError: The function is async: use `call_async`.
         """
-        result = run(acquire(self._driver), function, *args, **kwargs)
+        permit = acquire(self._driver)
+        try:
+            result = function(*args, **kwargs)
+        except BaseException as error:
+            permit.finish(error)
+            raise
         if isinstance(result, CoroutineType):
+            permit.ignore()
             result.close()
             raise TypeError(
                 f"breaker {self.name!r}: {function!r} is async: use `await breaker.call_async(...)`"
             )
+        permit.returned(result)
         return result
 
     async def call_async(

@@ -69,7 +69,7 @@ def protect(driver: Driver, target: object, fallback: object, on: On) -> object:
             f"breaker {driver.name!r}: a stream such as {function!r} has no fallback; protect what consumes it"
         )
     asynchronous = is_kind(inspect.iscoroutinefunction, function)
-    if inspect.iscoroutinefunction(fallback) and not asynchronous:
+    if callable(fallback) and is_kind(inspect.iscoroutinefunction, fallback) and not asynchronous:
         raise TypeError(
             f"breaker {driver.name!r}: {function!r} is not async, so its fallback cannot be: {fallback!r}"
         )

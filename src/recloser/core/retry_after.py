@@ -16,6 +16,13 @@ def parse(value: object, wall_clock: Callable[[], float]) -> float | None:
     Returns:
         Seconds to wait, at least 0; `None` if the value says nothing.
     """
+    try:
+        return _parse(value, wall_clock)
+    except Exception:  # somebody else's number or text may do anything
+        return None
+
+
+def _parse(value: object, wall_clock: Callable[[], float]) -> float | None:
     if isinstance(value, int | float):
         return max(0.0, float(value)) if math.isfinite(value) else None
     if not isinstance(value, str):
@@ -29,10 +36,7 @@ def parse(value: object, wall_clock: Callable[[], float]) -> float | None:
 def _until(date: str, wall: float) -> float | None:
     from email.utils import parsedate_to_datetime  # noqa: PLC0415 - rare, and dear to import
 
-    try:
-        return max(0.0, parsedate_to_datetime(date).timestamp() - wall)
-    except (ValueError, OverflowError):
-        return None
+    return max(0.0, parsedate_to_datetime(date).timestamp() - wall)
 
 
 def of(subject: object, wall_clock: Callable[[], float]) -> float | None:
