@@ -153,7 +153,9 @@ class CircuitBreaker:
 
         The block is admitted on entry, which may raise `CircuitOpenError` or `BulkheadFullError`.
         """
-        return self._calling.new(self._driver)
+        calling = self._calling()
+        calling.driver = self._driver
+        return calling
 
     def acquire(self) -> Permit:
         """Ask for one call, to settle it later by `permit.success()`, `.failure(error)` or `.ignore()`.

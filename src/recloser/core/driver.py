@@ -25,7 +25,7 @@ from recloser.core.events import CallRejected, Rejection
 from recloser.core.machine import Admission, Machine, Verdict
 from recloser.core.outcome import Judge, Outcome, describe, is_cancellation
 from recloser.core.policy import Policy
-from recloser.core.scope import current
+from recloser.core.scope import Scope, current
 from recloser.core.state import Mode, State
 from recloser.core.tally import Tally
 from recloser.core.window import CallCounter
@@ -102,8 +102,11 @@ class Driver:
 
     # -- admission -----------------------------------------------------------------------------------------
 
-    def admit(self) -> Admission:
+    def admit(self, scope: Scope | None) -> Admission:
         """Ask for one call where no recorder stands for the answer.
+
+        Args:
+            scope: Of the request that the call belongs to.
 
         Raises:
             CircuitOpenError: The circuit does not let it through.
@@ -114,8 +117,8 @@ class Driver:
         if now < condition.refuse_until:
             # What is refused most often is refused without the lock.
             self.refused_open.tick()
-            if self.delivery.listeners or current.get() is not None:
-                self._report(condition.refusal, now, shadow=False)
+            if scope is not None or self.delivery.listeners:
+                self._report(condition.refusal, now, scope)
             raise CircuitOpenError(condition.refusal, now)
         decision, mode = self._decide_inside() if self.inside() else self._decide(now)
         if isinstance(decision, Admission):
@@ -123,7 +126,7 @@ class Driver:
         shadow = mode is Mode.SHADOW
         counters = self.would_refuse if shadow else self.refused
         counters.setdefault(decision.reason, CallCounter()).tick()
-        self._report(decision, now, shadow=shadow)
+        self._report(decision, now, None if shadow else scope, shadow=shadow)
         if shadow:
             return Admission(None)
         raise (BulkheadFullError if decision.reason is Rejection.BULKHEAD else CircuitOpenError)(
@@ -157,9 +160,8 @@ class Driver:
             return machine.refusal(Rejection.BULKHEAD, now), mode
         return Admission(None), mode
 
-    def _report(self, refusal: Refusal, now: float, *, shadow: bool) -> None:
-        scope = current.get()
-        if scope is not None and not shadow:
+    def _report(self, refusal: Refusal, now: float, scope: Scope | None, *, shadow: bool = False) -> None:
+        if scope is not None:
             scope.rejected.add(self.name)
         if self.delivery.listeners:
             self.delivery.tell(

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
 from recloser.core.driver import Driver, Recorder, Ticket
-from recloser.core.machine import Admission, Machine
+from recloser.core.machine import Admission
 from recloser.core.outcome import Outcome
 from recloser.core.retry_after import parse
 from recloser.core.scope import current
@@ -148,7 +148,7 @@ def acquire(driver: Driver) -> Permit:
         held = scope.held(driver)
         if held is not None:
             return RidingPermit(held)
-    return Permit(driver, driver.admit())
+    return Permit(driver, driver.admit(scope))
 
 
 def run(permit: Permit, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -178,24 +178,14 @@ async def run_async(
 class Calling:
     """One protected block: `with` or `async with`. Nothing is kept on the breaker, so any thread may leave it."""
 
-    __slots__ = ("_permit", "_succeed", "driver", "machine")
+    __slots__ = ("_permit", "_succeed", "driver")
 
-    driver: Driver
-    machine: Machine
+    driver: Driver  # set by `CircuitBreaker.calling`: an `__init__` would cost more than all the rest
     _permit: Permit | None
     _succeed: Recorder
 
-    # Built by `new` without an `__init__`, which would cost more than all the rest.
-    @classmethod
-    def new(cls, driver: Driver) -> Calling:
-        """Make one for a block of `driver`'s breaker."""
-        calling = cls()
-        calling.driver = driver
-        calling.machine = driver.machine
-        return calling
-
     def __enter__(self) -> Self:
-        record = self.machine.recorder
+        record = self.driver.machine.recorder
         if record is None:
             self._hold()
         else:
