@@ -10,7 +10,7 @@ import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
 from functools import lru_cache, update_wrapper
 from types import CodeType, FunctionType
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from recloser.core.driver import Driver
 from recloser.core.permit import Permit, acquire, run, run_async
@@ -71,7 +71,7 @@ def is_kind(test: Callable[[object], bool], function: Function) -> bool:
 
 def _plain(driver: Driver, function: Function, *, asynchronous: bool) -> Function:
     if isinstance(type(function).__call__, FunctionType):  # its method is called faster than the object
-        function = cast("Function", function.__call__)
+        function = function.__call__  # type: ignore[operator]  # mypy asks `__call__` for a `__call__`
     own = isinstance(function, FunctionType) and not any(map(_is_reserved, function.__code__.co_varnames))
     parameters, arguments = _shape(function.__code__) if own else ANY_SHAPE
     if driver.policy.failure_if is not None:
