@@ -9,11 +9,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
 from functools import lru_cache, update_wrapper
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, MethodType
 from typing import Any, Final
 
 from recloser.core.driver import Driver
+from recloser.core.errors import CircuitOpenError
 from recloser.core.permit import Permit, acquire, run, run_async
+from recloser.core.scope import current
 
 Function = Callable[..., Any]
 
@@ -70,44 +72,49 @@ def is_kind(test: Callable[[object], bool], function: Function) -> bool:
 
 
 def _plain(driver: Driver, function: Function, *, asynchronous: bool) -> Function:
-    if isinstance(type(function).__call__, FunctionType):  # its method is called faster than the object
-        function = function.__call__  # type: ignore[operator]  # mypy asks `__call__` for a `__call__`
+    called = type(function).__call__
+    if isinstance(called, FunctionType):
+        function = MethodType(called, function)  # called faster than the object itself
     own = isinstance(function, FunctionType) and not any(map(_is_reserved, function.__code__.co_varnames))
     parameters, arguments = _shape(function.__code__) if own else ANY_SHAPE
     if driver.policy.failure_if is not None:
         tail = "returned"
     else:
         tail = "timed" if driver.times else "rolling" if driver.rolls else "tick"
-    names = {
-        "_rc_driver": driver,
-        "_rc_machine": driver.machine,
-        "_rc_function": function,
-        "_rc_acquire": acquire,
-        "_rc_slow": run_async if asynchronous else run,
-        "_rc_failed": driver.failed,
-        "_rc_returned": driver.returned,
-        "_rc_succeeded": driver.succeeded,
-        "_rc_clock": driver.clock,
-        "_rc_slow_after": driver.slow_after,
-    }
-    wrapper: Function = _maker(parameters, arguments, tail, driver.times, asynchronous)(**names)
-    if own:
+    make = _maker(parameters, arguments, tail, driver.times, asynchronous)
+    wrapper: Function = make(driver, driver.machine, function, driver.clock)
+    # CPython adapts code to the functions that it calls: wrappers of one shape must not share it.
+    wrapper.__code__ = wrapper.__code__.replace()
+    if isinstance(function, FunctionType) and own:
         wrapper.__defaults__ = function.__defaults__
         wrapper.__kwdefaults__ = function.__kwdefaults__
     return wrapper
 
 
+# Each variable of `make` that the wrapper uses costs time in each call: what is no breaker's own is a global.
+_GLOBALS: Final[dict[str, object]] = {
+    "__name__": __name__,
+    "_rc_acquire": acquire,
+    "_rc_run": run,
+    "_rc_run_async": run_async,
+    "_rc_current": current,
+    "_rc_CircuitOpenError": CircuitOpenError,
+}
 _HEAD: Final = """\
-def make(_rc_driver, _rc_machine, _rc_function, _rc_acquire, _rc_slow, _rc_failed, _rc_returned, _rc_succeeded, _rc_clock, _rc_slow_after):
+def make(_rc_driver, _rc_machine, _rc_function, _rc_clock):
     {define} wrapper({parameters}):
         _rc_record = _rc_machine.recorder
         if _rc_record is None:
-            return {wait}_rc_slow(_rc_acquire(_rc_driver), _rc_function, {arguments})
+            _rc_now = _rc_driver.clock()
+            _rc_refusal = _rc_driver.refusal(_rc_now, _rc_current.get())
+            if _rc_refusal is not None:
+                raise _rc_CircuitOpenError(_rc_refusal, _rc_now)
+            return {wait}{run}(_rc_acquire(_rc_driver), _rc_function, {arguments})
 {start}\
         try:
-            _rc_result = {wait}_rc_function({arguments})
+            _rc_result = {call}
         except BaseException as _rc_error:
-            _rc_failed(_rc_record, _rc_error{started})
+            _rc_driver.failed(_rc_record, _rc_error{started})
             raise
 {tail}\
         return _rc_result
@@ -119,25 +126,31 @@ _TAILS: Final = {
         if _rc_clock() < _rc_machine.next_look:
             _rc_record()
         else:
-            _rc_succeeded(_rc_record)
+            _rc_driver.succeeded(_rc_record)
 """,
     "timed": """\
         _rc_now = _rc_clock()
-        if _rc_now < _rc_machine.next_look and _rc_now - _rc_started < _rc_slow_after:
+        if _rc_now < _rc_machine.next_look and _rc_now - _rc_started < _rc_driver.slow_after:
             _rc_record()
         else:
-            _rc_succeeded(_rc_record, _rc_started, _rc_now)
+            _rc_driver.succeeded(_rc_record, _rc_started, _rc_now)
 """,
-    "returned": "        _rc_returned(_rc_record, _rc_result{started})\n",
+    "returned": "        _rc_driver.returned(_rc_record, _rc_result{started})\n",
 }
 
 
 @lru_cache(maxsize=512)
 def _maker(parameters: str, arguments: str, tail: str, timed: bool, asynchronous: bool) -> Function:
     started = ", _rc_started" if timed else ""
+    wait = "await " if asynchronous else ""
+    call = f"{wait}_rc_function({arguments})"
+    if (parameters, arguments) == ANY_SHAPE:
+        call += f" if kwargs else {wait}_rc_function(*args)"  # passing on no keywords is not free either
     source = _HEAD.format(
         define="async def" if asynchronous else "def",
-        wait="await " if asynchronous else "",
+        wait=wait,
+        run="_rc_run_async" if asynchronous else "_rc_run",
+        call=call,
         parameters=parameters,
         arguments=arguments,
         start="        _rc_started = _rc_clock()\n" if timed else "",
@@ -145,7 +158,7 @@ def _maker(parameters: str, arguments: str, tail: str, timed: bool, asynchronous
         tail=_TAILS[tail].format(started=started),
     )
     made: dict[str, Function] = {}
-    exec(compile(source, "<recloser wrapper>", "exec"), {"__name__": __name__}, made)  # noqa: S102 - our template
+    exec(compile(source, "<recloser wrapper>", "exec"), _GLOBALS, made)  # noqa: S102 - our template
     return made["make"]
 
 

@@ -36,6 +36,10 @@ Recorder: TypeAlias = Callable[[], object]
 Ticket: TypeAlias = Recorder | Admission
 
 GOOD: Final = Verdict()
+# On CPython 3.11 an enumeration looks its members up in Python, each time one is named.
+_SUCCESS: Final = Outcome.SUCCESS
+_FAILURE: Final = Outcome.FAILURE
+_IGNORED: Final = Outcome.IGNORED
 
 
 class Driver:
@@ -102,24 +106,37 @@ class Driver:
 
     # -- admission -----------------------------------------------------------------------------------------
 
-    def admit(self, scope: Scope | None) -> Admission:
+    def refusal(self, now: float, scope: Scope | None) -> Refusal | None:
+        """Refuse a call without the lock, as most are while open.
+
+        The caller raises: each frame that an exception crosses costs as much as all that is done here.
+
+        Args:
+            now: The present (monotonic seconds).
+            scope: Of the request that the call belongs to.
+
+        Returns:
+            What the refused call is told; `None` where the machine must be asked.
+        """
+        condition = self.machine.condition
+        if now >= condition.refuse_until or (scope is not None and scope.held(self) is not None):
+            return None
+        self.refused_open.tick()
+        if scope is not None or self.delivery.listeners:
+            self._report(condition.refusal, now, scope)
+        return condition.refusal
+
+    def admit(self, now: float, scope: Scope | None) -> Admission:
         """Ask for one call where no recorder stands for the answer.
 
         Args:
+            now: The present (monotonic seconds).
             scope: Of the request that the call belongs to.
 
         Raises:
             CircuitOpenError: The circuit does not let it through.
             BulkheadFullError: Too many calls are in flight.
         """
-        now = self.clock()
-        condition = self.machine.condition
-        if now < condition.refuse_until:
-            # What is refused most often is refused without the lock.
-            self.refused_open.tick()
-            if scope is not None or self.delivery.listeners:
-                self._report(condition.refusal, now, scope)
-            raise CircuitOpenError(condition.refusal, now)
         decision, mode = self._decide_inside() if self.inside() else self._decide(now)
         if isinstance(decision, Admission):
             return decision
@@ -198,7 +215,7 @@ class Driver:
             self.conclude(ticket, Outcome.IGNORED, now)
             raise
         slow = self.is_slow(started, now if answered is None else answered)
-        if outcome is Outcome.IGNORED and slow and is_cancellation(error):
+        if slow and outcome is _IGNORED and is_cancellation(error):
             outcome = Outcome.SLOW
         return self.conclude(ticket, outcome, now, slow=slow, error=error)
 
@@ -213,14 +230,14 @@ class Driver:
         except BaseException:
             self.conclude(ticket, Outcome.IGNORED, now)
             raise
-        error = FailedResultError(result) if outcome is Outcome.FAILURE else None
+        error = FailedResultError(result) if outcome is _FAILURE else None
         return self.conclude(ticket, outcome, now, slow=slow, error=error)
 
     def succeeded(self, ticket: Ticket, started: float = 0.0, answered: float | None = None) -> Outcome:
         """Settle a success; arguments and result as for `failed`."""
         now = self.clock()
         slow = self.is_slow(started, now if answered is None else answered)
-        return self.conclude(ticket, Outcome.SUCCESS, now, slow=slow)
+        return self.conclude(ticket, _SUCCESS, now, slow=slow)
 
     def is_slow(self, started: float, ended: float) -> bool:
         """Tell whether a call that took from `started` to `ended` (monotonic seconds) is slow."""
@@ -253,17 +270,17 @@ class Driver:
         if scope is not None:
             scope.note_inner(self, outcome)
         admission = ticket if isinstance(ticket, Admission) else None
-        if outcome is Outcome.IGNORED:
+        if outcome is _IGNORED:
             self.ignored.tick()
             if admission is not None:
                 self._settle(admission, None, now)
             return outcome
-        if outcome is Outcome.FAILURE:
+        if outcome is _FAILURE:
             if scope is not None:
                 scope.failed.add(self.name)
             verdict = self._failure(slow=slow, error=error, wait=wait)
         elif slow:
-            verdict = Verdict(slow=True, answered=outcome is Outcome.SUCCESS)
+            verdict = Verdict(slow=True, answered=outcome is _SUCCESS)
             outcome = Outcome.SLOW
         elif not isinstance(ticket, Admission) and now < self.machine.next_look:
             ticket()
@@ -279,7 +296,7 @@ class Driver:
         if wait is None and self.policy.honor_retry_after:
             told = error.result if isinstance(error, FailedResultError) else error
             wait = retry_after.of(told, self.wall_clock)
-        return Verdict(failed=True, slow=slow, text=describe(error), retry_after=wait)
+        return Verdict(True, slow, True, describe(error), wait)  # by name it would take twice as long
 
     def _token(self, ticket: Ticket) -> Recorder | None:
         if isinstance(ticket, Admission):
@@ -336,7 +353,7 @@ class Driver:
         while self._inbox and not self.inside():
             lock = self._lock  # a finaliser in there may fork, and leave us another
             try:
-                if not lock.acquire(blocking=False):
+                if not lock.acquire(False):
                     break  # its holder will look again
                 self._empty_inbox()
                 self._publish()

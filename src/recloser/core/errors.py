@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from recloser.core.events import Cause, Rejection
 from recloser.core.state import State
@@ -75,11 +75,20 @@ class CallRejectedError(RecloserError):
         now: The moment of the refusal, in seconds of the breaker's clock.
     """
 
-    __slots__ = ("_now", "_refusal")
+    __slots__ = ()
 
-    def __init__(self, refusal: Refusal, now: float = 0.0) -> None:
-        self._refusal = refusal
-        self._now = now
+    if TYPE_CHECKING:  # `BaseException` keeps the arguments: an `__init__` would cost a sixth more
+
+        def __init__(self, refusal: Refusal, now: float = 0.0) -> None: ...
+
+    @property
+    def _refusal(self) -> Refusal:
+        refusal: Refusal = self.args[0]
+        return refusal
+
+    @property
+    def _now(self) -> float:
+        return self.args[1] if len(self.args) > 1 else 0.0
 
     @property
     def breaker(self) -> str:

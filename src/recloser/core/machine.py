@@ -141,7 +141,8 @@ class Machine:
         admission.settled = True
         token = admission.token
         admission.slot = None
-        self.expire_override(now, wall)
+        if self.condition.override.until is not None:
+            self.expire_override(now, wall)
         if isinstance(token, Lease):
             self._settle_probe(token, verdict, now)
         elif verdict is not None and token is not None:

@@ -119,6 +119,12 @@ def describe(error: BaseException) -> str:
         text = "".join([str(error)])  # of a subclass of str, only the text
     except Exception:  # somebody else's __str__ must not harm the call
         return kind
+    if len(text) > FAILURE_TEXT_LENGTH or "@" in text or "  " in text or not text.isprintable():
+        text = _tidy(text)
+    return f"{kind}: {text}" if text else kind
+
+
+def _tidy(text: str) -> str:
     text = " ".join(text[: FAILURE_TEXT_LENGTH * 2].split())
     if "@" in text:
         text = _CREDENTIALS.sub("://***@", text)
@@ -126,7 +132,7 @@ def describe(error: BaseException) -> str:
         text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
     if len(text) > FAILURE_TEXT_LENGTH:
         text = text[: FAILURE_TEXT_LENGTH - 1] + "\N{HORIZONTAL ELLIPSIS}"
-    return f"{kind}: {text}" if text else kind
+    return text
 
 
 _CREDENTIALS: Final = re.compile(r"://[^/\s]*@")

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
 from recloser.core.driver import Driver, Recorder, Ticket
+from recloser.core.errors import CircuitOpenError
 from recloser.core.machine import Admission
 from recloser.core.outcome import Outcome
 from recloser.core.retry_after import parse
@@ -143,12 +144,15 @@ def acquire(driver: Driver) -> Permit:
     record = driver.machine.recorder
     if record is not None:
         return Permit(driver, record)
-    scope = current.get()
+    now, scope = driver.clock(), current.get()
+    refusal = driver.refusal(now, scope)
+    if refusal is not None:
+        raise CircuitOpenError(refusal, now)
     if scope is not None:
         held = scope.held(driver)
         if held is not None:
             return RidingPermit(held)
-    return Permit(driver, driver.admit(scope))
+    return Permit(driver, driver.admit(now, scope))
 
 
 def run(permit: Permit, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:

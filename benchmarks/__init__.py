@@ -1,0 +1,1 @@
+"""The performance budgets: `python -m benchmarks` measures them all in one run."""
