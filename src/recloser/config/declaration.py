@@ -1,0 +1,97 @@
+"""What a declaration says once it is known to be right: immutable, and aware of where each value came from.
+
+Provenance maps a setting to one of `"default"`, `"defaults"`, `"profile:NAME"`, `"breaker"`, `"route"`,
+`"cache"`, `"declaration"` (a setting outside every section), or `"environment:VARIABLE"`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from recloser.core.policy import Policy
+
+Step: TypeAlias = Mapping[str, object] | str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanDeclaration:
+    """The steps of a plan as written; only their shape is checked.
+
+    Attributes:
+        steps: In order, mappings such as `{"stale": 600}`, and bare names such as `"unavailable"`.
+        path: Where the plan was written; the first step is at `path + "[0]"`.
+    """
+
+    steps: tuple[Step, ...]
+    path: str = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyDeclaration:
+    """A policy, and where each of its knobs came from."""
+
+    policy: Policy
+    provenance: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerDeclaration(PolicyDeclaration):
+    """One breaker: its policy and provenance, and what only a breaker has.
+
+    Attributes:
+        name: The breaker's name.
+        origins: What it guards when a client asks, each as `host:port`.
+        plan: What answers while it is open, where no route says otherwise.
+    """
+
+    name: str
+    origins: tuple[str, ...] = ()
+    plan: PlanDeclaration | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteDeclaration:
+    """The breakers of one route, and what answers while one of them is open.
+
+    Attributes:
+        name: The route's name or path pattern, as written.
+        breakers: Names of declared breakers, at least one.
+        plan: One plan for whichever breaker is open.
+        plans: Or one plan per breaker; only one of the two is ever set.
+        provenance: Where `breakers` and the plan came from.
+        path: Where the route was written.
+    """
+
+    name: str
+    breakers: tuple[str, ...]
+    plan: PlanDeclaration | None
+    plans: Mapping[str, PlanDeclaration]
+    provenance: Mapping[str, str]
+    path: str = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """Everything that was declared, checked as a whole.
+
+    Attributes:
+        path: What it was read from: the mapping's name or the file's path.
+        store: Where a fleet shares its state; `None`: this process alone.
+        namespace: The application's name among others.
+        defaults: The policy of a breaker about which nothing else is said.
+        breakers: The declared breakers by name, in declared order.
+        routes: The declared routes by name, in declared order.
+        cache: What is said of the response cache: `max_bytes`, or nothing.
+        provenance: Where `store`, `namespace` and the cache's settings (`"cache.max_bytes"`) came from.
+    """
+
+    path: str = field(compare=False)
+    store: str | None = field(repr=False)
+    namespace: str
+    defaults: PolicyDeclaration
+    breakers: Mapping[str, BreakerDeclaration]
+    routes: Mapping[str, RouteDeclaration]
+    cache: Mapping[str, object]
+    provenance: Mapping[str, str]
