@@ -1,0 +1,165 @@
+"""A cancelled request is no outcome, and gives its place back at once."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import AsyncIterator
+from types import ModuleType
+
+import anyio
+import httpx
+import httpx2
+import pytest
+
+from clients.callers import ADAPTERS
+from clients.conftest import Clock
+from clients.counting import Counted, counted
+from clients.misbehaving import PATIENCE, Misbehaving
+from recloser.core.permit import Permit
+from recloser.registry import Registry
+
+# The libraries leave generators of a body closed early to trio's garbage collector, also without breakers.
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")]
+
+MOMENT = 0.05
+"""Seconds until the cancellation; the fault that it meets lasts for seconds."""
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(params=[httpx, httpx2], ids=lambda library: library.__name__)
+def library(request: pytest.FixtureRequest) -> ModuleType:
+    return request.param
+
+
+@pytest.fixture
+async def client(library: ModuleType, registry: Registry) -> AsyncIterator[httpx.AsyncClient]:
+    async with library.AsyncClient(transport=ADAPTERS[library].AsyncBreakerTransport(registry)) as client:
+        yield client
+
+
+async def probing(client: httpx.AsyncClient, server: Misbehaving, registry: Registry, clock: Clock):
+    """Trip the server's breaker and wait until the next request is the probe."""
+    for _ in range(3):
+        await client.get(server.url("/status/500"))
+    clock.advance(10)
+    return registry.for_origin(server.origin)
+
+
+async def cancel_get(client: httpx.AsyncClient, url: str) -> None:
+    with anyio.move_on_after(MOMENT) as scope:
+        await client.get(url)
+    assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize("path", ["/hang", "/hang-in-body", "/endless"])
+async def test_cancelled_before_the_headers_or_in_the_body(
+    client: httpx.AsyncClient, server: Misbehaving, registry: Registry, clock: Clock, path: str
+):
+    """Neither a success nor a failure; the next request is the probe."""
+    breaker = await probing(client, server, registry, clock)
+    await cancel_get(client, server.url(path))
+    assert (breaker.state, breaker.snapshot().probes_in_flight) == ("half_open", 0)
+    assert counted(breaker) == Counted(failure=3, ignored=1)
+    await client.get(server.url("/status/200"))
+    assert breaker.state == "closed"
+
+
+async def test_cancelled_in_connect(library: ModuleType, registry: Registry):
+    """A connection that is never made gives the place back when its caller gives up."""
+
+    class Unreachable(library.AsyncBaseTransport):
+        async def handle_async_request(self, request):
+            await anyio.sleep_forever()
+
+    transport = ADAPTERS[library].AsyncBreakerTransport(registry, Unreachable())
+    async with library.AsyncClient(transport=transport) as client:
+        await cancel_get(client, "http://10.0.0.1/")
+    assert counted(registry.for_origin("10.0.0.1:80")) == Counted(ignored=1)
+
+
+async def test_cancelled_while_closing(library: ModuleType, registry: Registry):
+    """A connection that does not close in time does not hold the place."""
+
+    class Stuck(library.AsyncByteStream):
+        async def __aiter__(self):
+            yield b"part"
+
+        async def aclose(self):
+            await anyio.sleep_forever()
+
+    class Inner(library.AsyncBaseTransport):
+        async def handle_async_request(self, request):
+            return library.Response(200, stream=Stuck())
+
+    transport = ADAPTERS[library].AsyncBreakerTransport(registry, Inner())
+    response = await transport.handle_async_request(library.Request("GET", "http://10.0.0.1/"))
+    with anyio.move_on_after(MOMENT) as scope:
+        await response.aclose()
+    assert scope.cancelled_caught
+    assert counted(registry.for_origin("10.0.0.1:80")) == Counted(success=1)
+
+
+@pytest.mark.parametrize("policy", [{"slow_call_duration": 2, "slow_call_rate_threshold": 0.5}])
+async def test_cancelled_while_the_callers_own_body_kept_it_waiting(
+    client: httpx.AsyncClient, server: Misbehaving, registry: Registry, clock: Clock
+):
+    """The time that an upload's source took is no slowness of the dependency."""
+
+    async def source():
+        yield b"part"
+        clock.advance(3)
+        await anyio.sleep_forever()
+
+    with anyio.move_on_after(MOMENT) as scope:
+        await client.post(server.url("/status/200"), content=source())
+    assert scope.cancelled_caught
+    assert counted(registry.for_origin(server.origin)) == Counted(ignored=1)
+
+
+async def test_cancelled_between_two_pieces_of_a_body(
+    client: httpx.AsyncClient, server: Misbehaving, registry: Registry, clock: Clock
+):
+    """A consumer that is cancelled in its own work leaves no place taken."""
+    breaker = await probing(client, server, registry, clock)
+    with anyio.move_on_after(MOMENT) as scope:
+        async with client.stream("GET", server.url("/endless")) as response:
+            chunks = response.aiter_raw()
+            try:
+                await anext(chunks)
+                await anyio.sleep_forever()
+            finally:
+                await chunks.aclose()
+    assert scope.cancelled_caught
+    assert breaker.snapshot().probes_in_flight == 0
+    assert counted(breaker).failure == 3
+
+
+@pytest.mark.parametrize("policy", [{"slow_call_duration": 2, "slow_call_rate_threshold": 0.5}])
+async def test_a_time_out_around_the_request_is_seen_as_slow(
+    client: httpx.AsyncClient, server: Misbehaving, registry: Registry, clock: Clock
+):
+    """Cancelled after more than `slow_call_duration` without an answer: slow, though no failure."""
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(client.get, server.url("/hang"))
+            assert await anyio.to_thread.run_sync(server.asked.wait, PATIENCE)
+            clock.advance(3)
+            scope.cancel()
+    numbers = registry.for_origin(server.origin).snapshot()
+    assert (numbers.calls, numbers.slow, numbers.failures) == (1, 1, 0)
+
+
+async def test_nothing_is_kept_of_cancelled_requests(
+    client: httpx.AsyncClient, server: Misbehaving, registry: Registry
+):
+    """Ten cancelled requests leave no permit behind."""
+    async with anyio.create_task_group() as tasks:
+        for path in ["/hang", "/hang-in-body"] * 5:
+            tasks.start_soon(cancel_get, client, server.url(path))
+    assert counted(registry.for_origin(server.origin)) == Counted(ignored=10)
+    gc.collect()
+    assert not [kept for kept in gc.get_objects() if isinstance(kept, Permit)]
