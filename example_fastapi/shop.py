@@ -1,0 +1,80 @@
+"""A small shop that keeps answering while the services behind it fail.
+
+    python downstream.py                 # in one terminal: inventory, recommendations and payments
+    uvicorn shop:app                     # in another: the shop
+    curl -i http://127.0.0.1:8000/products/7
+    curl -X PUT http://127.0.0.1:9100/inventory/hang
+
+Every downstream service has a circuit breaker, declared in `recloser.toml`. The client's transport counts
+what each service does; the guards say what to answer while its circuit is open.
+"""
+
+import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx2
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+from recloser.clients.httpx2 import AsyncBreakerTransport
+from recloser.fastapi import guard, install
+from recloser.http import plans
+from recloser.registry import Registry
+
+INVENTORY = os.environ.get("INVENTORY_URL", "http://127.0.0.1:9101")
+RECOMMENDATIONS = os.environ.get("RECOMMENDATIONS_URL", "http://127.0.0.1:9102")
+PAYMENTS = os.environ.get("PAYMENTS_URL", "http://127.0.0.1:9103")
+
+registry = Registry.from_toml(Path(__file__).with_name("recloser.toml"))
+services = httpx2.AsyncClient(transport=AsyncBreakerTransport(registry), timeout=0.3)
+
+
+class Order(BaseModel):
+    product: int
+    quantity: int
+
+
+@asynccontextmanager
+async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+    async with services:
+        yield
+
+
+app = FastAPI(title="Shop", lifespan=lifespan)
+install(app, registry)
+
+
+@app.get("/products/{product}")
+@guard("inventory", plan=[plans.stale(600), plans.json({"quantity": None})])
+async def product_page(product: int) -> dict[str, object]:
+    """While the circuit is open: the last good page, else a page without the quantity."""
+    return await ask("GET", f"{INVENTORY}/stock/{product}")
+
+
+@app.get("/recommendations")
+@guard("recommendations", plan=[plans.json({"products": []})])
+async def recommended() -> dict[str, object]:
+    """While the circuit is open: nothing to recommend."""
+    return await ask("GET", f"{RECOMMENDATIONS}/popular")
+
+
+@app.post("/checkout")
+@guard("payments")
+async def checkout(order: Order) -> dict[str, object]:
+    """While the circuit is open: 503 with `Retry-After`, before anything is charged."""
+    return await ask("POST", f"{PAYMENTS}/charges", order)
+
+
+async def ask(method: str, url: str, order: Order | None = None) -> dict[str, object]:
+    response = await services.request(method, url, json=order and order.model_dump())
+    answer: dict[str, object] = response.raise_for_status().json()
+    return answer
+
+
+@app.exception_handler(httpx2.HTTPError)
+async def bad_gateway(_: Request, error: httpx2.HTTPError) -> JSONResponse:
+    """Answer a failure that the circuit has not opened for (yet)."""
+    return JSONResponse({"detail": f"a service failed: {type(error).__name__}"}, 502)

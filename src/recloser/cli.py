@@ -1,0 +1,124 @@
+"""The command line: `recloser demo` and `recloser check`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final, cast
+
+from recloser.config import Declaration, PolicyDeclaration, from_mapping, from_toml
+from recloser.config.imports import load
+from recloser.core.errors import ConfigurationError
+from recloser.core.policy import Policy
+
+DEMO_NEEDS: Final = ("cachetools", "fastapi", "httpx2", "rich", "uvicorn")
+DEMO_SECONDS: Final = 52.0
+DEMO_SECONDS_AT_LEAST: Final = 4.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: What follows `recloser` on the command line; `None` takes them from there.
+
+    Returns:
+        The exit status: 0 when all is well, 1 when not, 2 for a command line that is not understood.
+    """
+    options = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    return run(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="recloser", description="Circuit breakers for web applications.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="see a shop survive an outage of the services behind it")
+    demo.add_argument(
+        "--seconds",
+        type=_demo_seconds,
+        default=DEMO_SECONDS,
+        metavar="N",
+        help="how long both drives take together, at least 4 (default: %(default)g)",
+    )
+    demo.add_argument("--port", type=int, metavar="P", help="the shop's port (default: a free one)")
+    demo.add_argument("--serve", action="store_true", help="keep the shop up afterwards, until Ctrl-C")
+    demo.set_defaults(run=_demo)
+
+    check = commands.add_parser("check", help="validate a declaration and show where each value comes from")
+    check.add_argument(
+        "declaration", metavar="FILE|module:NAME", help="a TOML file, or a mapping such as settings:RECLOSER"
+    )
+    check.set_defaults(run=_check)
+    return parser
+
+
+def _demo_seconds(text: str) -> float:
+    seconds = float(text)
+    if not DEMO_SECONDS_AT_LEAST <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be at least {DEMO_SECONDS_AT_LEAST:g}, got {text}")
+    return seconds
+
+
+def _demo(options: argparse.Namespace) -> int:
+    missing = [name for name in DEMO_NEEDS if find_spec(name) is None]
+    if missing:
+        return _complain(f'the demo needs {", ".join(missing)}: pip install "recloser[demo]"')
+    from recloser.demo.show import show  # noqa: PLC0415 - only the demo needs its extra
+
+    return show(seconds=options.seconds, port=options.port, serve=options.serve)
+
+
+def _check(options: argparse.Namespace) -> int:
+    try:
+        declaration = _declaration(options.declaration)
+    except (ConfigurationError, OSError) as error:
+        return _complain(str(error))
+    print("\n".join(_described(declaration)))  # noqa: T201 - the command's output
+    return 0
+
+
+def _declaration(source: str) -> Declaration:
+    module, colon, name = source.partition(":")
+    if not colon or not module.replace(".", "").isidentifier() or Path(source).is_file():
+        return from_toml(source)
+    sys.path.insert(0, "")  # as `python -m` would: settings lie in the current folder
+    found, fix = load(source)
+    if fix:
+        raise OSError(f"{source} {fix}")
+    if not isinstance(found, Mapping):
+        raise OSError(f"{source} must be a mapping, got {type(found).__name__}")
+    return from_mapping(found, path=name)
+
+
+def _described(declaration: Declaration) -> Iterator[str]:
+    count = len(declaration.breakers)
+    yield f"{declaration.path} is valid: namespace {declaration.namespace!r}, {count} breaker{'s' * (count != 1)}"
+    for name, breaker in declaration.breakers.items():
+        yield ""
+        yield " ".join([name, *(f"({origin})" for origin in breaker.origins)])
+        yield from _policy_lines(breaker)
+
+
+def _policy_lines(declared: PolicyDeclaration) -> Iterator[str]:
+    for knob in fields(Policy):
+        value = _shown(getattr(declared.policy, knob.name))
+        yield f"  {knob.name:<26}{value:<12}  {declared.provenance.get(knob.name, 'default')}"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(_shown, cast("tuple[object, ...]", value))) or "nothing"
+    if callable(value):
+        return str(getattr(value, "__qualname__", value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _complain(text: str) -> int:
+    print(f"recloser: {text}", file=sys.stderr)  # noqa: T201 - the command's output
+    return 1

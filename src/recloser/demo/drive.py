@@ -1,0 +1,84 @@
+"""One drive: the script played once on one stage."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from recloser.demo.feed import Board
+from recloser.demo.script import OUTAGE, SERVICES, Phase, Script
+from recloser.demo.stage import ServiceReport, Stage
+from recloser.demo.tally import Tally
+from recloser.demo.traffic import Traffic
+
+LOOK_SECONDS: Final = 0.25
+WELL: Final = "healthy"
+
+
+class Drive:
+    """What happens during one drive, for screens to show and for the summary to compare.
+
+    Args:
+        title: What this drive is about.
+        script: Its phases.
+        stage: Where it is played.
+    """
+
+    def __init__(self, title: str, script: Script, stage: Stage) -> None:
+        self.title = title
+        self.phase = Phase.HEALTHY
+        self.tally = Tally()
+        self.services: dict[str, ServiceReport] = {}
+        self._script = script
+        self._stage = stage
+        self._phase_ends = 0.0
+
+    @property
+    def board(self) -> Board:
+        """What the workers report of their breakers."""
+        return self._stage.board
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until the phase ends."""
+        return max(0.0, self._phase_ends - time.monotonic())
+
+    def reached_sick(self, service: str) -> int:
+        """How many requests reached a service while it was sick."""
+        received = self.services[service]["received"] if service in self.services else {}
+        return sum(number for condition, number in received.items() if condition != WELL)
+
+    @property
+    def all_reached_sick(self) -> int:
+        """How many requests reached any service while it was sick."""
+        return sum(self.reached_sick(service) for service in SERVICES)
+
+    async def play(self, look: Callable[[], object]) -> None:
+        """Play the script.
+
+        Args:
+            look: Called a few times a second, and at the end.
+        """
+        looking = asyncio.create_task(self._keep_looking(look))
+        try:
+            async with Traffic(self._stage.shop_url, self.tally.add) as traffic:
+                for phase, seconds in self._script.phases:
+                    self.phase, self._phase_ends = phase, time.monotonic() + seconds
+                    outage = phase is Phase.OUTAGE
+                    await self._stage.downstream.become(OUTAGE if outage else dict.fromkeys(OUTAGE, WELL))
+                    await traffic.flow(phase, seconds)
+        finally:
+            looking.cancel()
+            with suppress(asyncio.CancelledError):
+                await looking
+        self.services = await self._stage.downstream.report()
+        look()
+
+    async def _keep_looking(self, look: Callable[[], object]) -> None:
+        while True:
+            self.services = await self._stage.downstream.report()
+            look()
+            await asyncio.sleep(LOOK_SECONDS)

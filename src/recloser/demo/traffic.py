@@ -1,0 +1,106 @@
+"""The visitors of the shop: bounded traffic at a fixed rate, the same in every drive."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from random import Random
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+import httpx2
+
+from recloser.demo.script import Phase
+from recloser.demo.tally import Answer, Visit
+
+RATE: Final = 100.0  # requests per second
+PATIENCE_SECONDS: Final = 5.0  # of a visitor; the shop's own time-outs are far shorter
+POPULAR_PRODUCTS: Final = 10
+ALL_PRODUCTS: Final = 500
+
+
+class Wish(NamedTuple):
+    """One request a visitor makes."""
+
+    route: str
+    method: str
+    path: str
+    order: dict[str, int] | None = None
+
+
+ROUTES: Final = ("products", "recommendations", "checkout")
+
+
+def wishes() -> Iterator[Wish]:
+    """Yield what visitors ask for, without end and the same every time."""
+    chance = Random(1234)  # noqa: S311 - repeatable on purpose
+    while True:
+        route = chance.choices(ROUTES, weights=(30, 40, 30))[0]
+        product = chance.randint(1, POPULAR_PRODUCTS if chance.random() < 0.9 else ALL_PRODUCTS)
+        match route:
+            case "products":
+                yield Wish(route, "GET", f"/products/{product}")
+            case "recommendations":
+                yield Wish(route, "GET", "/recommendations")
+            case _:
+                yield Wish(route, "POST", "/checkout", {"product": product, "quantity": 1})
+
+
+def judge(response: httpx2.Response) -> Answer:
+    """Tell from the outside how the shop answered."""
+    if response.is_success:
+        if "cache-status" in response.headers:
+            return Answer.STALE
+        return Answer.STATIC if response.headers.get("cache-control") == "no-store" else Answer.FRESH
+    refused = response.status_code == 503 and "retry-after" in response.headers
+    return Answer.REFUSED if refused else Answer.ERROR
+
+
+class Traffic:
+    """Visitors at `RATE`, whatever the shop does with them (an open loop), one connection each.
+
+    Args:
+        shop_url: The shop.
+        note: Called with each visit when it ends.
+    """
+
+    def __init__(self, shop_url: str, note: Callable[[Visit], object]) -> None:
+        self._note = note
+        self._wishes = wishes()
+        # Without kept connections each visit may meet another worker.
+        limits = httpx2.Limits(max_keepalive_connections=0)
+        self._client = httpx2.AsyncClient(
+            base_url=shop_url, limits=limits, timeout=PATIENCE_SECONDS, trust_env=False
+        )
+        self._visits = asyncio.TaskGroup()
+
+    async def flow(self, phase: Phase, seconds: float) -> None:
+        """Send visitors for so many seconds, without waiting for the last answers."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        for number in range(round(RATE * seconds)):
+            await asyncio.sleep(began + number / RATE - loop.time())
+            self._visits.create_task(self._visit(phase, next(self._wishes)))
+        await asyncio.sleep(began + seconds - loop.time())
+
+    async def _visit(self, phase: Phase, wish: Wish) -> None:
+        began = time.perf_counter()
+        try:
+            answer = judge(await self._client.request(wish.method, wish.path, json=wish.order))
+        except httpx2.HTTPError:
+            answer = Answer.ERROR
+        self._note(Visit(phase, wish.route, answer, time.perf_counter() - began))
+
+    async def __aenter__(self) -> Self:
+        await self._client.__aenter__()
+        await self._visits.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            await self._visits.__aexit__(kind, error, traceback)
+        finally:
+            await self._client.__aexit__(kind, error, traceback)

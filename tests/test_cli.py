@@ -1,0 +1,108 @@
+"""The command line: what it checks, what it prints, how it exits."""
+
+from __future__ import annotations
+
+import pytest
+
+from recloser import cli
+
+SHOP = """
+namespace = "shop"
+[defaults]
+recovery_timeout = 15
+[profiles.http]
+failure_threshold = 3
+[breakers.payments]
+profile = "http"
+origins = ["https://api.payments.example"]
+success_threshold = 2
+"""
+
+
+@pytest.fixture
+def shop(tmp_path):
+    path = tmp_path / "recloser.toml"
+    path.write_text(SHOP)
+    return path
+
+
+def rows(text):
+    """Each knob's value and provenance, as printed."""
+    lines = [line.split() for line in text.splitlines() if line.startswith("  ")]
+    return {line[0]: (" ".join(line[1:-1]), line[-1]) for line in lines}
+
+
+def test_check_prints_every_effective_value_with_its_provenance(shop, capsys, monkeypatch):
+    """A valid declaration is shown breaker by breaker: knob, value, and which layer said so."""
+    monkeypatch.setenv("RECLOSER_BREAKERS__PAYMENTS__PROBE_TIMEOUT", "7")
+    assert cli.main(["check", str(shop)]) == 0
+    text = capsys.readouterr().out
+    assert "is valid: namespace 'shop', 1 breaker\n" in text
+    assert "\npayments (api.payments.example:443)\n" in text
+    assert rows(text)["failure_threshold"] == ("3", "profile:http")
+    assert rows(text)["success_threshold"] == ("2", "breaker")
+    assert rows(text)["recovery_timeout"] == ("15", "defaults")
+    assert rows(text)["probe_timeout"] == ("7", "environment:RECLOSER_BREAKERS__PAYMENTS__PROBE_TIMEOUT")
+    assert rows(text)["recovery_backoff"] == ("2", "default")
+    assert rows(text)["failure_on"] == ("Exception", "default")
+
+
+def test_check_reads_a_mapping_of_a_module(tmp_path, capsys, monkeypatch):
+    """`module:NAME` names a mapping, found from the current folder."""
+    (tmp_path / "shop_settings.py").write_text(
+        "RECLOSER = {'BREAKERS': {'payments': {'ignore': (KeyError, 'builtins:IndexError')}}}"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*__import__("sys").path])
+    assert cli.main(["check", "shop_settings:RECLOSER"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("RECLOSER is valid")
+    assert rows(text)["ignore"] == ("KeyError, IndexError", "breaker")
+
+
+def test_check_lists_every_problem_on_stderr(tmp_path, capsys):
+    """A wrong declaration lists all its problems and exits with 1."""
+    path = tmp_path / "recloser.toml"
+    path.write_text("[breakers.payments]\nrecovery_timeot = 1\nfailure_threshold = 0\n")
+    assert cli.main(["check", str(path)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "recovery_timeout" in captured.err
+    assert "must be a whole number, at least 1" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("source", "complaint"),
+    [
+        ("missing.toml", "missing.toml"),
+        ("no_such_module:RECLOSER", "must name something importable"),
+        ("recloser.cli:NOTHING", "must name something that exists"),
+        ("recloser.cli:main", "must be a mapping, got function"),
+    ],
+)
+def test_check_says_what_it_could_not_find(source, complaint, capsys):
+    """A source that is no declaration is named, with status 1."""
+    assert cli.main(["check", source]) == 1
+    assert complaint in capsys.readouterr().err
+
+
+def test_the_demo_without_its_extra_says_how_to_get_it(capsys, monkeypatch):
+    """Missing packages are named, and the command that installs them."""
+    monkeypatch.setattr(cli, "find_spec", lambda name: None if name in {"rich", "uvicorn"} else object())
+    assert cli.main(["demo"]) == 1
+    assert capsys.readouterr().err == 'recloser: the demo needs rich, uvicorn: pip install "recloser[demo]"\n'
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "3.9", "nan", "inf", "soon"])
+def test_the_demo_refuses_a_length_that_shows_nothing(seconds, capsys):
+    """A length below 4 seconds, or none at all, is a usage error."""
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["demo", "--seconds", seconds])
+    assert "--seconds" in capsys.readouterr().err
+
+
+def test_a_command_is_required(capsys):
+    """Without a command the usage is shown with status 2."""
+    with pytest.raises(SystemExit, match="2"):
+        cli.main([])
+    assert "COMMAND" in capsys.readouterr().err

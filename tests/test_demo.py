@@ -1,0 +1,202 @@
+"""`recloser demo` on real processes: it tells its story, ends by itself, and leaves nobody behind."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import httpx2
+import pytest
+
+DEMO = [sys.executable, "-c", "import sys; from recloser.cli import main; sys.exit(main())", "demo"]
+WAIT_SECONDS = 30.0
+
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/environ").exists(), reason="looks for survivors in /proc"
+)
+
+
+class Demo:
+    """A running `recloser demo`, recognisable by a mark in the environment of all its processes."""
+
+    def __init__(self, *options: str, stdout: int = subprocess.PIPE) -> None:
+        self.mark = uuid4().hex
+        self.seen = ""
+        self.process = subprocess.Popen(
+            [*DEMO, *options],
+            env=os.environ | {"RECLOSER_TEST_MARK": self.mark, "COLUMNS": "120"},
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def alive(self):
+        """Ids of the demo's processes, wherever they were adopted; zombies have no environment."""
+        found = set()
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if self.mark.encode() in (folder / "environ").read_bytes():
+                    found.add(int(folder.name))
+            except OSError:
+                continue
+        return found
+
+    def until(self, text: str) -> str:
+        """Read output up to a line that contains `text`."""
+        for line in self.process.stdout:
+            self.seen += line.decode()
+            if text in line.decode():
+                return line.decode()
+        pytest.fail(f"the demo ended without {text!r}:\n{self.seen}")
+
+    def rest(self) -> str:
+        """Read output to its end and return all of it."""
+        self.seen += self.process.communicate(timeout=WAIT_SECONDS)[0].decode()
+        return self.seen
+
+    def wait_until_alive(self, number: int) -> None:
+        deadline = time.monotonic() + WAIT_SECONDS
+        while len(self.alive()) < number:
+            assert time.monotonic() < deadline
+            assert self.process.poll() is None
+            time.sleep(0.01)
+
+    def wait_until_nobody_lives(self) -> None:
+        deadline = time.monotonic() + 8.0
+        while self.alive() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not self.alive()
+
+
+@contextmanager
+def running(*options: str, stdout: int = subprocess.PIPE):
+    demo = Demo(*options, stdout=stdout)
+    try:
+        yield demo
+    finally:
+        for pid in demo.alive():
+            os.kill(pid, signal.SIGKILL)
+        demo.process.communicate()
+
+
+def numbers(text: str, label: str) -> list[float]:
+    """The two columns of a row of the comparison, in the order of the rows."""
+    rows = [line.split(label)[1] for line in text.splitlines() if line.strip().startswith(label)]
+    return [float(number) for row in rows for number in re.findall(r"[\d.]+", row)]
+
+
+def test_the_demo_shows_three_phases_and_the_comparison_and_ends_by_itself():
+    """Without a terminal it prints lines: the phases of both drives, transitions, and how they compare."""
+    with running("--seconds", "8") as demo:
+        text = demo.rest()
+        assert demo.process.returncode == 0, text
+        assert not demo.alive()
+    for title in ("with breakers", "without breakers"):
+        for phase in ("HEALTHY", "OUTAGE", "RECOVERY"):
+            assert f"{title}   {phase}" in text
+    assert "worker 1  payments: open (3 consecutive failures >= 3)" in text
+    assert "worker 2  payments: open (3 consecutive failures >= 3)" in text
+    assert re.search(r"inventory: closed \(1 successful probes", text)
+    guarded, bare = numbers(text, "calls to the services while sick")
+    assert guarded * 2 < bare
+    guarded_errors, bare_errors = numbers(text, "errors")[:2]
+    assert guarded_errors < 50 < 95 < bare_errors
+    assert "\x1b" not in text
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_ends_the_demo_and_all_it_started(number, status):
+    """Ctrl-C, SIGTERM or a closed terminal in the middle of the outage leave no process behind."""
+    with running("--seconds", "40") as demo:
+        demo.until("OUTAGE")
+        assert len(demo.alive()) >= 5  # itself, the downstream, uvicorn and its two workers
+        demo.process.send_signal(number)
+        demo.process.send_signal(number)  # impatience must not stop the clearing away
+        assert demo.process.wait(timeout=WAIT_SECONDS) == status
+        assert not demo.alive()
+
+
+@pytest.mark.parametrize("started", [2, 3, 6])
+def test_the_demo_killed_outright_leaves_nobody_behind(started):
+    """What it has started so far notices its end, and ends too."""
+    with running("--seconds", "40") as demo:
+        demo.wait_until_alive(started)
+        demo.process.kill()
+        demo.process.wait(timeout=WAIT_SECONDS)
+        demo.wait_until_nobody_lives()
+
+
+def test_serve_keeps_the_shop_up_until_ctrl_c():
+    """After the drives the shop answers at the printed address, its faults can be switched, Ctrl-C is no error."""
+    with running("--seconds", "4", "--serve") as demo:
+        shop = demo.until("The shop is up at").split()[5]
+        control = demo.until("/inventory/hang").split()[3].removesuffix("/inventory/hang")
+        demo.until("Ctrl-C")
+        assert httpx2.get(f"{shop}/products/7").status_code == 200
+        httpx2.put(f"{control}/payments/errors").raise_for_status()
+        order = {"product": 7, "quantity": 1}
+        statuses = [httpx2.post(f"{shop}/checkout", json=order).status_code for _ in range(7)]
+        assert statuses.count(502) <= 6
+        assert 503 in statuses
+        demo.process.send_signal(signal.SIGINT)
+        assert demo.process.wait(timeout=WAIT_SECONDS) == 0
+        assert not demo.alive()
+
+
+def test_on_a_terminal_the_demo_redraws_in_place():
+    """With a terminal it shows live tables: every breaker in every worker, and what visitors get."""
+    ours, theirs = pty.openpty()
+    try:
+        with running("--seconds", "4", stdout=theirs) as demo:
+            os.close(theirs)
+            text = read_terminal(ours)
+            assert demo.process.wait(timeout=WAIT_SECONDS) == 0
+    finally:
+        os.close(ours)
+    for words in (
+        "worker 1",
+        "worker 2",
+        "reached sick",
+        "half-open",
+        "open, ",
+        "The same traffic",
+    ):
+        assert words in text
+    assert "\x1b[" in text
+
+
+def read_terminal(terminal: int) -> str:
+    pieces = []
+    while True:
+        try:
+            piece = os.read(terminal, 65536)
+        except OSError:  # the other side is closed: Linux says EIO
+            break
+        if not piece:
+            break
+        pieces.append(piece)
+    return b"".join(pieces).decode()
+
+
+def test_a_port_that_is_taken_is_said():
+    """The demo ends with status 1 and what uvicorn complained about."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with running("--port", str(port)) as demo:
+            text = demo.rest()
+            assert demo.process.returncode == 1
+            assert not demo.alive()
+    assert "the shop did not start" in text
+    assert "ddress already in use" in text
