@@ -1,0 +1,548 @@
+"""One way to drive a breaker through a script, whether it is the model or the real one, and however it is called.
+
+A `Subject` is told what callers do and tells what it decided. `ModelSubject` asks the reference model;
+`BreakerSubject` asks a `CircuitBreaker` through one of its entries (`ENTRIES` for calls that overlap,
+`WRAPPERS` for calls that begin and end at once).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from model import Change, Counts, Decision, Model, Refused, Verdict
+from recloser import CallRejectedError, CircuitBreaker, Policy
+from recloser.core.events import CallRejected, Event, ModeChanged, StateChanged
+from recloser.core.state import Mode, State
+
+TOTALS = ("calls", "failures", "slow", "probes", "opened", "half_opened", "closed")
+MIDNIGHT = 1_700_000_000.0  # where the wall clock starts
+
+
+class Boom(Exception):
+    """The dependency failed, and may have said when to come back."""
+
+    def __init__(self, retry_after: float | None = None):
+        super().__init__("boom")
+        if retry_after is not None:
+            self.retry_after = retry_after
+
+
+class Excluded(Exception):
+    """Named in the policy's `ignore`."""
+
+
+@dataclass
+class Clock:
+    """The two clocks of a script: one that only goes forward, and the time of day."""
+
+    now: float = 0.0
+    wall: float = MIDNIGHT
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+        self.wall += seconds
+
+
+class Look(NamedTuple):
+    """What shows from outside. `window` and `run` are told while closed, `retry_after` while open by itself."""
+
+    state: State
+    mode: Mode
+    window: Counts | None
+    run: int | None
+    retry_after: float | None
+    elapsed: float
+    reopenings: int
+    leases: int
+    good_probes: int
+    in_flight: int
+    totals: dict[str, int]
+
+
+class News(NamedTuple):
+    """What was told since the last time."""
+
+    changes: list[Change]
+    modes: list[tuple[Mode, Mode]]
+    refusals: list[Refused]
+
+
+class Subject(Protocol):
+    """A breaker under a script."""
+
+    def admit(self, name: str) -> Refused | None: ...
+
+    def answer(self, name: str) -> None: ...
+
+    def settle(self, name: str, verdict: Verdict, retry_after: float | None = None) -> None: ...
+
+    def forget(self, name: str) -> None: ...
+
+    def call(self, verdict: Verdict, takes: float, retry_after: float | None = None) -> Refused | None: ...
+
+    def set_mode(self, mode: Mode, until: float | None) -> None: ...
+
+    def reset(self) -> None: ...
+
+    def look(self) -> Look: ...
+
+    def news(self) -> News: ...
+
+
+class ModelSubject:
+    """The reference model under a script."""
+
+    def __init__(self, policy: Policy, random: Callable[[], float], clock: Clock):
+        self.clock = clock
+        self.model = Model(policy, random, clock.now)
+        self.numbers: dict[str, int] = {}
+        self.forgotten = 0  # they have no effect, but whether they show among the ignored is left open
+
+    def admit(self, name: str) -> Refused | None:
+        answer = self.model.admit(self.clock.now, self.clock.wall)
+        if isinstance(answer, Refused):
+            return answer
+        self.numbers[name] = answer
+        return None
+
+    def answer(self, name: str) -> None:
+        self.model.answer(self.numbers[name], self.clock.now)
+
+    def settle(self, name: str, verdict: Verdict, retry_after: float | None = None) -> None:
+        self.model.settle(self.numbers[name], verdict, self.clock.now, self.clock.wall, retry_after)
+
+    def forget(self, name: str) -> None:
+        self.settle(name, Verdict.IGNORED)
+        self.model.totals["ignored"] -= 1
+        self.forgotten += 1
+
+    def call(
+        self,
+        verdict: Verdict,
+        takes: float,
+        retry_after: float | None = None,
+        meanwhile: Callable[[], object] | None = None,
+    ) -> Refused | None:
+        call = self.model.admit(self.clock.now, self.clock.wall)
+        if isinstance(call, Refused):
+            return call
+        self.clock.advance(takes)
+        if meanwhile is not None:
+            meanwhile()
+        self.model.settle(call, verdict, self.clock.now, self.clock.wall, retry_after)
+        return None
+
+    def set_mode(self, mode: Mode, until: float | None) -> None:
+        self.model.set_mode(mode, self.clock.now, self.clock.wall, until)
+
+    def reset(self) -> None:
+        self.model.reset(self.clock.now, self.clock.wall)
+
+    def look(self) -> Look:
+        model, now = self.model, self.clock.now
+        model.end_mode(now, self.clock.wall)
+        closed, forced = model.state is State.CLOSED, model.mode is Mode.FORCED_OPEN
+        half_open = model.state is State.HALF_OPEN
+        return Look(
+            state=model.state,
+            mode=model.mode,
+            window=model.window(now) if closed and model.policy.judges_rates else None,
+            run=model.run() if closed else None,
+            retry_after=None if forced else model.open_for(now),
+            elapsed=now - model.since,
+            reopenings=model.reopenings,
+            leases=len(model.leases(now)) if half_open else 0,
+            good_probes=model.good_probes,
+            in_flight=len(model.in_flight()) if model.policy.max_concurrent_calls is not None else 0,
+            totals={name: number for name, number in model.totals.items() if number and name != "ignored"},
+        )
+
+    def news(self) -> News:
+        model = self.model
+        news = News(model.changes, model.modes, model.refusals)
+        model.changes, model.modes, model.refusals = [], [], []
+        return news
+
+
+class Entry(Protocol):
+    """One admitted call in flight."""
+
+    def settle(self, verdict: Verdict, retry_after: float | None) -> None: ...
+
+
+def exception_of(verdict: Verdict, retry_after: float | None) -> BaseException | None:
+    match verdict:
+        case Verdict.SUCCESS:
+            return None
+        case Verdict.FAILURE:
+            return Boom(retry_after)
+        case Verdict.IGNORED:
+            return Excluded()
+        case Verdict.CANCELLED:
+            return asyncio.CancelledError()
+
+
+class ByVerdict:
+    """`acquire()`, then the permit's own verbs."""
+
+    def __init__(self, breaker: CircuitBreaker):
+        self.permit = breaker.acquire()
+
+    def settle(self, verdict: Verdict, retry_after: float | None) -> None:
+        match verdict:
+            case Verdict.SUCCESS:
+                self.permit.success()
+            case Verdict.FAILURE:
+                self.permit.failure(Boom(), retry_after=retry_after)
+            case Verdict.IGNORED:
+                self.permit.ignore()
+            case Verdict.CANCELLED:
+                self.permit.finish(asyncio.CancelledError())
+
+
+class ByFinish:
+    """`acquire()`, then `finish` with whatever was raised."""
+
+    def __init__(self, breaker: CircuitBreaker):
+        self.permit = breaker.acquire()
+
+    def settle(self, verdict: Verdict, retry_after: float | None) -> None:
+        self.permit.finish(exception_of(verdict, retry_after))
+
+
+class ByCalling:
+    """`with calling():`, entered and left by hand; the block may have been made in an earlier epoch."""
+
+    def __init__(self, breaker: CircuitBreaker, block: Any = None):
+        self.block = block or breaker.calling()
+        self.block.__enter__()
+
+    def settle(self, verdict: Verdict, retry_after: float | None) -> None:
+        raised = exception_of(verdict, retry_after)
+        assert not self.block.__exit__(type(raised) if raised else None, raised, None)
+
+
+class ByAsyncCalling:
+    """`async with calling():`, entered and left by hand."""
+
+    def __init__(self, breaker: CircuitBreaker):
+        self.block = breaker.calling()
+        finish_now(self.block.__aenter__())
+
+    def settle(self, verdict: Verdict, retry_after: float | None) -> None:
+        raised = exception_of(verdict, retry_after)
+        assert not finish_now(self.block.__aexit__(type(raised) if raised else None, raised, None))
+
+
+class Pause:
+    """Suspends a coroutine until it is sent or thrown something."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield
+
+
+def finish_now(awaitable: Awaitable[Any]) -> Any:
+    """Run an awaitable that never waits."""
+    steps = awaitable.__await__()
+    try:
+        next(steps)
+    except StopIteration as end:
+        return end.value
+    raise AssertionError("suspended")
+
+
+def throw_through(throw: Callable[[BaseException], object], raised: BaseException) -> None:
+    """Throw into a suspended call, and see the very same exception come out."""
+    try:
+        throw(raised)
+    except BaseException as error:
+        seen = error
+    else:
+        raise AssertionError("swallowed")
+    assert seen is raised
+    raised.__traceback__ = None
+
+
+class ByCoroutine:
+    """A decorated coroutine function, suspended in its body."""
+
+    def __init__(self, breaker: CircuitBreaker):
+        @breaker
+        async def fetch(url: str) -> str:
+            await Pause()
+            return url
+
+        self.call: Coroutine[Any, Any, str] = fetch("/")
+        self.call.send(None)
+
+    def settle(self, verdict: Verdict, retry_after: float | None) -> None:
+        raised = exception_of(verdict, retry_after)
+        if verdict is Verdict.IGNORED:
+            self.call.close()
+        elif raised is not None:
+            throw_through(self.call.throw, raised)
+        else:
+            with suppress(StopIteration):
+                self.call.send(None)
+                raise AssertionError("suspended")
+
+
+class ByGenerator:
+    """A decorated generator function, suspended between two items."""
+
+    def __init__(self, breaker: CircuitBreaker):
+        @breaker
+        def lines() -> Iterator[str]:
+            yield "first"
+
+        self.stream: Any = lines()
+        assert next(self.stream) == "first"
+
+    def settle(self, verdict: Verdict, retry_after: float | None) -> None:
+        raised = exception_of(verdict, retry_after)
+        if verdict is Verdict.IGNORED:
+            self.stream.close()
+        elif raised is not None:
+            throw_through(self.stream.throw, raised)
+        else:
+            assert list(self.stream) == []
+
+
+class ByAsyncGenerator:
+    """A decorated async generator function, suspended between two items."""
+
+    def __init__(self, breaker: CircuitBreaker):
+        @breaker
+        async def lines() -> AsyncIterator[str]:
+            yield "first"
+
+        self.stream: Any = lines()
+        assert finish_now(self.stream.__anext__()) == "first"
+
+    def settle(self, verdict: Verdict, retry_after: float | None) -> None:
+        raised = exception_of(verdict, retry_after)
+        if verdict is Verdict.IGNORED:
+            finish_now(self.stream.aclose())
+        elif raised is not None:
+            throw_through(lambda error: finish_now(self.stream.athrow(error)), raised)
+        else:
+            with suppress(StopAsyncIteration):
+                finish_now(self.stream.__anext__())
+                raise AssertionError("not ended")
+
+
+ENTRIES: Mapping[str, Callable[[CircuitBreaker], Entry]] = {
+    "acquire": ByVerdict,
+    "finish": ByFinish,
+    "calling": ByCalling,
+    "async calling": ByAsyncCalling,
+    "coroutine": ByCoroutine,
+    "generator": ByGenerator,
+    "async generator": ByAsyncGenerator,
+}
+
+STREAMS = frozenset({"generator", "async generator"})  # they begin to answer with their first item
+
+Body = Callable[[str], str]
+
+
+def with_own_signature(breaker: CircuitBreaker, body: Body) -> Body:
+    @breaker
+    def fetch(url: str) -> str:
+        return body(url)
+
+    return fetch
+
+
+def with_any_signature(breaker: CircuitBreaker, body: Body) -> Body:
+    @breaker
+    def fetch(*args: str, **kwargs: str) -> str:
+        return body(*args, **kwargs)
+
+    return fetch
+
+
+def with_block(breaker: CircuitBreaker, body: Body) -> Body:
+    def fetch(url: str) -> str:
+        with breaker.calling():
+            return body(url)
+
+    return fetch
+
+
+def with_call(breaker: CircuitBreaker, body: Body) -> Body:
+    return lambda url: breaker.call(body, url)
+
+
+def with_coroutine(breaker: CircuitBreaker, body: Body) -> Body:
+    @breaker
+    async def fetch(url: str) -> str:
+        return body(url)
+
+    return lambda url: finish_now(fetch(url))
+
+
+def with_call_async(breaker: CircuitBreaker, body: Body) -> Body:
+    async def fetch(url: str) -> str:
+        return body(url)
+
+    return lambda url: finish_now(breaker.call_async(fetch, url))
+
+
+WRAPPERS: Mapping[str, Callable[[CircuitBreaker, Body], Body]] = {
+    "decorator": with_own_signature,
+    "generic decorator": with_any_signature,
+    "with block": with_block,
+    "call": with_call,
+    "async decorator": with_coroutine,
+    "call_async": with_call_async,
+}
+
+
+class BreakerSubject:
+    """A real breaker under a script, called through `entry` and, for calls that end at once, through `wrapper`."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        random: Callable[[], float],
+        clock: Clock,
+        *,
+        entry: str = "acquire",
+        wrapper: str | None = None,
+    ):
+        self.clock = clock
+        self.entry = entry
+        self.breaker = CircuitBreaker(
+            "shop", policy, clock=lambda: clock.now, wall_clock=lambda: clock.wall, random=random
+        )
+        self.body: Body = str
+        self.wrapped = {name: wrap(self.breaker, self._run_body) for name, wrap in WRAPPERS.items()}
+        self.wrapper = wrapper
+        self.in_flight: dict[str, Entry] = {}
+        self._changes: list[Change] = []
+        self._modes: list[tuple[Mode, Mode]] = []
+        self._refusals: list[Refused] = []
+        self.breaker.add_listener(self._hear)
+
+    def _run_body(self, url: str) -> str:
+        return self.body(url)
+
+    def _hear(self, event: Event) -> None:
+        match event:
+            case StateChanged(old=old, new=new, cause=cause, retry_after=retry_after):
+                why = Decision(cause.rule, cause.number, cause.total, cause.threshold)
+                self._changes.append(Change(old, new, why, retry_after))
+            case ModeChanged(old=before, new=after):
+                self._modes.append((before.mode, after.mode))
+            case CallRejected(reason=reason, retry_after=retry_after, shadow=shadow):
+                self._refusals.append(Refused(reason, retry_after, shadow))
+            case _:
+                raise AssertionError(event)
+
+    def _refused(self, error: CallRejectedError) -> Refused:
+        assert error.breaker == self.breaker.name
+        assert error.state is self.breaker.state
+        return Refused(error.reason, error.retry_after, shadow=False)
+
+    def admit(self, name: str, enter: Callable[[CircuitBreaker], Entry] | None = None) -> Refused | None:
+        try:
+            self.in_flight[name] = (enter or ENTRIES[self.entry])(self.breaker)
+        except CallRejectedError as error:
+            return self._refused(error)
+        return None
+
+    def answer(self, name: str) -> None:
+        entry = self.in_flight[name]
+        assert isinstance(entry, ByVerdict | ByFinish)
+        entry.permit.answered()
+
+    def settle(self, name: str, verdict: Verdict, retry_after: float | None = None) -> None:
+        self.in_flight[name].settle(verdict, retry_after)
+
+    def forget(self, name: str) -> None:
+        del self.in_flight[
+            name
+        ]  # nothing else refers to it, so it is gone at once: no cycle keeps a place taken
+
+    def call(
+        self,
+        verdict: Verdict,
+        takes: float,
+        retry_after: float | None = None,
+        meanwhile: Callable[[], object] | None = None,
+    ) -> Refused | None:
+        if self.wrapper is None:
+            assert meanwhile is None
+            refused = self.admit("this call")
+            if refused is None:
+                self.clock.advance(takes)
+                self.settle("this call", verdict, retry_after)
+            return refused
+
+        raised = exception_of(verdict, retry_after)
+
+        def body(url: str) -> str:
+            self.clock.advance(takes)
+            if meanwhile is not None:
+                meanwhile()
+            if raised is not None:
+                raise raised
+            return url
+
+        self.body = body
+        seen: BaseException | None = None
+        try:
+            assert self.wrapped[self.wrapper]("/") == "/"
+        except CallRejectedError as error:
+            return self._refused(error)
+        except (Boom, Excluded, asyncio.CancelledError) as error:
+            seen = error
+        assert seen is raised
+        return None
+
+    def set_mode(self, mode: Mode, until: float | None) -> None:
+        match mode:
+            case Mode.FORCED_OPEN:
+                self.breaker.force_open(by="ann", reason="drill", until=until)
+            case Mode.FORCED_CLOSED:
+                self.breaker.force_closed(by="ann", reason="drill", until=until)
+            case Mode.SHADOW:
+                self.breaker.shadow(by="ann", reason="drill", until=until)
+            case Mode.AUTO:
+                self.breaker.auto(by="ann", reason="drill")
+
+    def reset(self) -> None:
+        self.breaker.reset(by="ann", reason="drill")
+
+    def look(self) -> Look:
+        snapshot = self.breaker.snapshot()
+        assert snapshot.state is self.breaker.state
+        assert snapshot.mode == self.breaker.mode
+        closed, forced = snapshot.state is State.CLOSED, snapshot.mode.mode is Mode.FORCED_OPEN
+        window = Counts(snapshot.window.calls, snapshot.window.failures, snapshot.window.slow)
+        totals = Counter({name: getattr(snapshot, name) for name in TOTALS})
+        totals.update(rejected=sum(snapshot.rejected.values()), shadowed=sum(snapshot.would_reject.values()))
+        return Look(
+            state=snapshot.state,
+            mode=snapshot.mode.mode,
+            window=window if closed and self.breaker.policy.judges_rates else None,
+            run=snapshot.consecutive_failures if closed else None,
+            retry_after=None if forced else snapshot.retry_after,
+            elapsed=snapshot.elapsed,
+            reopenings=snapshot.reopenings,
+            leases=snapshot.probes_in_flight,
+            good_probes=snapshot.probe_successes,
+            in_flight=snapshot.in_flight,
+            totals={name: number for name, number in totals.items() if number},
+        )
+
+    def news(self) -> News:
+        news = News(self._changes, self._modes, self._refusals)
+        self._changes, self._modes, self._refusals = [], [], []
+        return news
