@@ -19,10 +19,10 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
+from recloser import Registry
 from recloser.clients.httpx2 import AsyncBreakerTransport
 from recloser.fastapi import guard, install
 from recloser.http import plans
-from recloser.registry import Registry
 
 INVENTORY = os.environ.get("INVENTORY_URL", "http://127.0.0.1:9101")
 RECOMMENDATIONS = os.environ.get("RECOMMENDATIONS_URL", "http://127.0.0.1:9102")
