@@ -1,19 +1,13 @@
-"""What drives one machine: the lock, the clock, the queue of outcomes, the delivery of events.
-
-No lock is ever held while foreign code runs, and settling an outcome never waits (SEMANTICS C11): it queues
-the outcome and takes the lock if that is free; whoever holds it looks at the queue again after release.
-"""
+"""What drives one machine: it brings calls and their outcomes to it, judged and timed, and tells what it refuses."""
 
 from __future__ import annotations
 
-from _thread import RLock  # `threading` only wraps it, and is not needed for more
 from collections.abc import Callable
 from functools import partial
 from math import inf
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias
 
 from recloser.core import retry_after
-from recloser.core.condition import Condition
 from recloser.core.delivery import Delivery
 from recloser.core.errors import (
     BulkheadFullError,
@@ -26,11 +20,11 @@ from recloser.core.machine import Admission, Machine, Verdict
 from recloser.core.outcome import Judge, Outcome, describe, is_cancellation
 from recloser.core.policy import Policy
 from recloser.core.scope import Scope, current
+from recloser.core.section import Section
 from recloser.core.state import Mode, State
 from recloser.core.tally import Tally
 from recloser.core.window import CallCounter
 
-T = TypeVar("T")
 Recorder: TypeAlias = Callable[[], object]
 # What a call in flight holds: the recorder it was admitted by, or its admission where that was decided.
 Ticket: TypeAlias = Recorder | Admission
@@ -42,7 +36,7 @@ _FAILURE: Final = Outcome.FAILURE
 _IGNORED: Final = Outcome.IGNORED
 
 
-class Driver:
+class Driver(Section):
     """Runs one breaker's machine for all threads and tasks of this process.
 
     Args:
@@ -53,23 +47,15 @@ class Driver:
         random: Gives 0 <= x < 1.
 
     Attributes:
-        inside: Tells whether this thread is in the locked section: a signal handler or finaliser may be.
         slow_after: A call that takes at least so long is slow (seconds).
         times: Whether calls are timed, since `slow_call_duration` is set.
         rolls: Whether a time window must be rolled by successes.
     """
 
     __slots__ = (
-        "__weakref__",
-        "_inbox",
-        "_lock",
         "_warm",
-        "clock",
-        "delivery",
         "ignored",
-        "inside",
         "judge",
-        "machine",
         "name",
         "policy",
         "refused",
@@ -77,7 +63,6 @@ class Driver:
         "rolls",
         "slow_after",
         "times",
-        "wall_clock",
         "would_refuse",
     )
 
@@ -91,17 +76,14 @@ class Driver:
     ) -> None:
         self.name = name
         self.policy = policy
-        self.clock = clock
-        self.wall_clock = wall_clock
+        machine = Machine(name, policy, clock=clock, random=random, now=clock())
+        super().__init__(machine, Delivery(name), clock, wall_clock)
         self.judge = Judge(name, policy)
         self.slow_after = policy.slow_call_duration if policy.slow_call_duration is not None else inf
         self.times = policy.slow_call_duration is not None
         self.rolls = policy.judges_rates and policy.window_seconds is not None
-        self.machine = Machine(name, policy, clock=clock, random=random, now=clock())
-        self._inbox: list[Callable[[], object]] = []
-        self.delivery = Delivery(name)
         self._warm: tuple[Tally, Recorder] | None = None
-        self._begin()
+        self._count_anew()
         self._publish()
 
     # -- admission -----------------------------------------------------------------------------------------
@@ -151,7 +133,7 @@ class Driver:
         )
 
     def _decide(self, now: float) -> tuple[Admission | Refusal, Mode]:
-        machine, wall = self.machine, self._wall()
+        machine, wall = self.machine, self.wall()
         decided: list[tuple[Admission | Refusal, Mode]] = []
         try:
             self.run(lambda: decided.append((machine.admit(now, wall), machine.condition.override.mode)))
@@ -309,66 +291,7 @@ class Driver:
         self._settle(Admission(tally.tick), GOOD, self.clock())
 
     def _settle(self, admission: Admission, verdict: Verdict | None, now: float) -> None:
-        self._inbox.append(partial(self.machine.settle, admission, verdict, now, self._wall()))
-        self._drain()
-
-    # -- the lock ------------------------------------------------------------------------------------------
-
-    def condition(self) -> Condition:
-        """Return the present condition, after noticing the end of an operator's mode (C9)."""
-        until = self.machine.condition.override.until
-        if until is not None and not self.inside():
-            wall = self.wall_clock()
-            if wall >= until:
-                now = self.clock()
-                self.run(lambda: self.machine.expire_override(now, wall))
-        return self.machine.condition
-
-    def run(self, operation: Callable[[], T]) -> T:
-        """Run one of the machine's operations under the lock, after all that is queued."""
-        try:
-            with self._lock:
-                self._empty_inbox()
-                try:
-                    return operation()
-                finally:
-                    self._publish()
-        finally:
-            self._drain()
-
-    def post(self, operation: Callable[[float], object]) -> None:
-        """Run an operator's action, given the time: at once, or as soon as the lock's holder lets go."""
-        now, wall = self.clock(), self.wall_clock()
-
-        def act() -> None:
-            self.machine.expire_override(now, wall)
-            operation(now)
-
-        if self.inside():
-            self._inbox.append(act)
-        else:
-            self.run(act)
-
-    def _drain(self) -> None:
-        while self._inbox and not self.inside():
-            lock = self._lock  # a finaliser in there may fork, and leave us another
-            try:
-                if not lock.acquire(False):
-                    break  # its holder will look again
-                self._empty_inbox()
-                self._publish()
-            finally:
-                # A signal handler may raise between any two of these calls: only an unconditional release is safe.
-                try:  # noqa: SIM105
-                    lock.release()
-                except RuntimeError:
-                    pass  # it was never ours
-        if self.machine.events and not self.inside():
-            self.delivery.drain(self.machine.events)
-
-    def _empty_inbox(self) -> None:
-        while self._inbox:
-            self._inbox.pop(0)()
+        self.queue(partial(self.machine.settle, admission, verdict, now, self.wall()))
 
     def _publish(self) -> None:
         """Let the fast path see what the machine has decided."""
@@ -388,34 +311,13 @@ class Driver:
             warm = self._warm = (tally, partial(self._tick_warm, tally))
         machine.recorder = warm[1]
 
-    def _wall(self) -> float:
-        # Read only where a mode has an end: the wall clock means nothing else to a machine (C14).
-        return self.wall_clock() if self.machine.condition.override.until is not None else 0.0
-
-    # -- forks ---------------------------------------------------------------------------------------------
-
-    def before_fork(self) -> None:
-        """Wait until no other thread is inside, so that the child gets no torn machine (C13)."""
-        self._lock.acquire()
-
-    def after_fork_in_parent(self) -> None:
-        """Go on."""
-        self._lock.release()
-        self._drain()
-
     def after_fork_in_child(self) -> None:
         """Begin anew in the same state: a new lock, no inherited permit, lease or count."""
-        self._begin()
-        self.delivery.renew()
-        self._inbox.clear()
-        self.machine.renew(self.clock())
-        self._publish()
+        self._count_anew()
+        super().after_fork_in_child()
 
-    def _begin(self) -> None:
+    def _count_anew(self) -> None:
         self.ignored = CallCounter()
         self.refused_open = CallCounter()
         self.refused: dict[Rejection, CallCounter] = {Rejection.OPEN: self.refused_open}
         self.would_refuse: dict[Rejection, CallCounter] = {}
-        self._lock = RLock()
-        # Ownership changes with the lock itself, in C: no signal handler sees it half done.
-        self.inside: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]  # noqa: SLF001

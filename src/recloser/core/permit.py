@@ -27,8 +27,8 @@ class Permit:
     __slots__ = ("_answered", "_started", "_ticket", "driver", "settled")
 
     def __init__(self, driver: Driver, ticket: Ticket) -> None:
-        self._ticket = ticket
         self.driver = driver
+        self._ticket = ticket
         self.settled = False
         self._answered: float | None = None
         self._started = driver.clock() if driver.times else 0.0
@@ -88,8 +88,9 @@ class Permit:
 
     def __del__(self) -> None:
         # Asks the admission, not the permit: a verdict that was interrupted has given nothing back.
-        if isinstance(self._ticket, Admission) and not self._ticket.settled:
-            self.driver.conclude(self._ticket, Outcome.IGNORED, self.driver.clock())
+        ticket = getattr(self, "_ticket", None)  # `__init__` may have been interrupted too
+        if isinstance(ticket, Admission) and not ticket.settled:
+            self.driver.conclude(ticket, Outcome.IGNORED, self.driver.clock())
 
 
 RIDING = Admission(None)
