@@ -1,0 +1,125 @@
+"""One pure ASGI middleware: it turns a refused call into the plan's answer, and settles what guards hold.
+
+It belongs innermost, so that CORS, compression and session middleware wrap degraded answers like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from recloser.core.scope import current
+from recloser.http.exchange import (
+    ASGIApp,
+    ASGIScope,
+    Exchange,
+    FactsOf,
+    Message,
+    Receive,
+    Send,
+    WebSocketExchange,
+    exchange_of,
+    find_refusal,
+)
+from recloser.http.responder import Responder, RouteFacts
+from recloser.registry import Registry
+
+_NO_FACTS = RouteFacts()
+
+
+def _no_facts(_: ASGIScope) -> RouteFacts:
+    return _NO_FACTS
+
+
+class CircuitBreakerMiddleware:
+    """Answers the requests that an open circuit refuses.
+
+    Args:
+        app: The application inside.
+        registry: Its breakers, or the responder made of them.
+        expose: Name breakers, strategies and errors in answers.
+        on_start: Run once before the first request, or at start-up where the server announces that; what it
+            raises stops the start.
+        facts: Tells what is known of a request's route, from an ASGI scope that the router has filled.
+
+    Raises:
+        ConfigurationError: Lists all that is wrong with the breakers' plans.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        registry: Registry | Responder,
+        *,
+        expose: bool = False,
+        on_start: Callable[[], object] | None = None,
+        facts: FactsOf = _no_facts,
+    ) -> None:
+        self.app = app
+        self.responder = registry if isinstance(registry, Responder) else Responder(registry, expose=expose)
+        self._facts = facts
+        self._on_start = on_start
+
+    async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        kind = scope["type"]
+        if kind == "http":
+            exchange = Exchange(self.responder, self._facts, scope, send)
+        elif kind == "websocket":
+            exchange = WebSocketExchange(self.responder, self._facts, scope, send)
+        else:
+            await self.app(scope, receive, self._watched(send) if kind == "lifespan" else send)
+            return
+        if self._on_start is not None:
+            self._start()
+        token = current.set(exchange)
+        try:
+            await self.app(scope, receive, exchange.send)
+            if exchange.met is not None:
+                exchange.broke(None)
+        except BaseException as error:
+            refusal = exchange.interrupted(error)
+            if refusal is None:
+                raise
+            answer = await exchange.answer(refusal)
+            await answer(scope, receive, exchange.send)
+        finally:
+            current.reset(token)
+
+    def _watched(self, send: Send) -> Send:
+        async def watch(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                # What this raises takes the way of the application's own errors at start.
+                self._start()
+            elif message["type"] != "lifespan.startup.failed":
+                self.responder.registry.close()
+            await send(message)
+
+        return watch
+
+    def _start(self) -> None:
+        if self._on_start is not None:
+            self._on_start()
+            self._on_start = None
+
+
+class MountedMiddleware:
+    """Stands innermost in an application mounted inside another, whose middleware does all the rest.
+
+    A mounted application would make a 500 of a refusal before the outer one saw it.
+    """
+
+    def __init__(self, app: ASGIApp, responder: Responder) -> None:
+        self.app = app
+        self.responder = responder
+
+    async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        try:
+            await self.app(scope, receive, send)
+        except Exception as error:
+            exchange = exchange_of(self.responder)
+            refusal = None if exchange is None or exchange.started else find_refusal(error)
+            if exchange is None or refusal is None:
+                raise
+            answer = await exchange.answer(refusal)
+            await answer(scope, receive, send)

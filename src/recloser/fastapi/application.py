@@ -1,0 +1,89 @@
+"""`install`: the breakers of one application, all in one place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import HTTPConnection
+
+from recloser.asgi import CircuitBreakerMiddleware, MountedMiddleware
+from recloser.core.errors import CallRejectedError, ConfigurationError, RecloserError
+from recloser.fastapi.survey import Survey, has_own_breakers
+from recloser.http.cache import ResponseCache
+from recloser.http.exchange import ASGIScope, exchange_of
+from recloser.http.responder import Responder, RouteFacts
+from recloser.registry import Registry
+
+
+def install(
+    app: Starlette, registry: Registry, *, expose: bool | None = None, cache: ResponseCache | None = None
+) -> None:
+    """Let an application answer for its open circuits.
+
+    Adds one middleware, which stays innermost whatever is added later, and a handler for refusals, which an
+    exception handler of your own outranks; both also in mounted applications. At start every breaker that a
+    route names is looked up; at shutdown the registry is closed.
+
+    Args:
+        app: A FastAPI or Starlette application that has not served anything yet.
+        registry: Its breakers.
+        expose: Name breakers, strategies and errors in answers; by default in debug mode only.
+        cache: Where responses are kept for `plans.stale`; by default in this process, as the declaration says.
+
+    Raises:
+        ConfigurationError: Lists all that is wrong with the breakers' plans.
+        RuntimeError: The application has served already, or has breakers already.
+    """
+    if app.middleware_stack is not None:
+        raise RuntimeError("install(app, registry) must be called before the application serves anything")
+    if has_own_breakers(app):
+        raise RuntimeError("install(app, registry) must be called once per application")
+    responder = Responder(registry, expose=app.debug if expose is None else expose, cache=cache)
+    installation = _Installation(app, responder)
+    app.user_middleware.append(
+        Middleware(
+            CircuitBreakerMiddleware,
+            registry=responder,
+            on_start=installation.start,
+            facts=installation.facts,
+        )
+    )
+    _add_handler(app, responder)
+
+
+class _Installation:
+    def __init__(self, app: Starlette, responder: Responder) -> None:
+        self._app = app
+        self._responder = responder
+        self._survey = Survey(responder)
+
+    def start(self) -> None:
+        """Look at the routes, which are complete by now.
+
+        Raises:
+            ConfigurationError: Lists all that is wrong with them.
+        """
+        survey = Survey(self._responder).visit(self._app.routes)
+        if survey.problems:
+            raise ConfigurationError(survey.problems)
+        for mounted in survey.mounted:
+            if mounted.middleware_stack is None:
+                mounted.user_middleware.append(Middleware(MountedMiddleware, responder=self._responder))
+                _add_handler(mounted, self._responder)
+        self._survey = survey
+
+    def facts(self, scope: ASGIScope) -> RouteFacts:
+        return self._survey.facts(scope)
+
+
+def _add_handler(app: Starlette, responder: Responder) -> None:
+    async def answer(_: HTTPConnection, error: Exception) -> Any:  # an ASGI application will do
+        exchange = exchange_of(responder)
+        if exchange is None or not isinstance(error, CallRejectedError):
+            raise error
+        return await exchange.answer(error)
+
+    # For the base of the family, so that a handler for any of its members is nearer and wins, also a later one.
+    app.exception_handlers.setdefault(RecloserError, answer)

@@ -1,0 +1,199 @@
+"""What routes ask for: a breaker to call with, or a guard around the endpoint. Both compare by value."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from types import FunctionType
+from typing import Final, ParamSpec, TypeVar, cast
+
+from fastapi import params
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
+from starlette.exceptions import HTTPException, WebSocketException
+from starlette.requests import ClientDisconnect
+from starlette.websockets import WebSocketDisconnect
+
+from recloser.core.breaker import CircuitBreaker
+from recloser.core.scope import current
+from recloser.http.declared import PlanForm
+from recloser.http.fault import Faults
+from recloser.http.guarded import GUARDS, Guarded, guards_of
+from recloser.http.holder import Holder
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+WRAPPERS: Final = "__recloser_wrappers__"  # on an undecorated endpoint: what guards made of it
+FAULTS: Final = Faults(
+    ignored=(
+        RequestValidationError,
+        WebSocketRequestValidationError,
+        WebSocketException,
+        ClientDisconnect,
+        WebSocketDisconnect,
+    ),
+    answering=(HTTPException,),
+    masking=(ClientDisconnect,),
+)
+
+
+def breaker(name: str) -> Breaker:
+    """Inject a breaker into an endpoint or a dependency, annotated as `CircuitBreaker`.
+
+    Args:
+        name: The breaker's; unknown names are errors at start.
+    """
+    return Breaker(name)
+
+
+def guard(name: str, *, plan: PlanForm | None = None, record: bool | None = None) -> Guard:
+    """Guard an endpoint: it runs only while the breaker lets it, and its outcome counts.
+
+    Below the route's decorator, so that it runs after all of the route's dependencies:
+
+        @app.get("/products/{id}")
+        @guard("inventory", plan=[plans.stale(600), plans.json({"quantity": None})])
+        async def product(id: int): ...
+
+    Failures are the exceptions that the breaker's policy counts, and answers with 5xx or 429. Other 4xx,
+    invalid input and clients that went away are ignored.
+
+    Args:
+        name: The breaker's; unknown names are errors at start.
+        plan: What answers while the circuit is open; `None`: the breaker's own plan.
+        record: Whether the endpoint's outcome counts. `None`: unless the breaker is also used inside (by a client,
+            say), whose outcome counts then.
+    """
+    return Guard(name, plan, record)
+
+
+class Breaker(params.Depends):
+    """A dependency that gives the breaker of a name."""
+
+    name: str
+
+    def __init__(self, name: str) -> None:
+        super().__init__(self)
+        object.__setattr__(self, "name", name)
+
+    async def __call__(self) -> CircuitBreaker:
+        """Find the breaker."""
+        holder = _holder(self)
+        responder = holder.responder
+        holder.meet((self.name, None), responder.plan_of(self.name).replays)
+        return responder.registry[self.name]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Breaker) and other.name == self.name
+
+    def __hash__(self) -> int:
+        return hash((Breaker, self.name))
+
+    def __repr__(self) -> str:
+        return f"breaker({self.name!r})"
+
+
+class Guard:
+    """Decorates endpoints; see `guard`."""
+
+    __slots__ = ("name", "plan", "record")
+
+    def __init__(self, name: str, plan: PlanForm | None, record: bool | None) -> None:
+        self.name = name
+        self.plan = tuple(plan) if isinstance(plan, list) else plan
+        self.record = record
+
+    def __call__(self, endpoint: Callable[P, R]) -> Callable[P, R]:
+        """Guard an endpoint.
+
+        Raises:
+            TypeError: It is no function.
+        """
+        if not inspect.isroutine(endpoint):
+            raise TypeError(f"{self!r} guards functions and methods, not {endpoint!r}")
+        guarded = Guarded(self.name, self.plan, record=self.record, faults=FAULTS)
+        if inspect.iscoroutinefunction(endpoint):
+            wrapper = cast("Callable[P, R]", _around_coroutine(guarded, endpoint))
+        elif inspect.isgeneratorfunction(endpoint) or inspect.isasyncgenfunction(endpoint):
+            wrapper = _before_stream(guarded, endpoint)
+        else:
+            wrapper = _around_function(guarded, endpoint)
+        vars(wrapper).pop(WRAPPERS, None)
+        setattr(wrapper, GUARDS, (guarded, *guards_of(endpoint)))
+        if isinstance(endpoint, FunctionType):
+            vars(endpoint).setdefault(WRAPPERS, []).append(wrapper)
+        return wrapper
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Guard) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.record))
+
+    def __repr__(self) -> str:
+        plan = "" if self.plan is None else f", plan={self.plan!r}"
+        record = "" if self.record is None else f", record={self.record!r}"
+        return f"guard({self.name!r}{plan}{record})"
+
+    @property
+    def _value(self) -> tuple[object, ...]:
+        return self.name, self.plan, self.record
+
+
+def _around_coroutine(guarded: Guarded, endpoint: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+    @wraps(endpoint)
+    async def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        holder = _holder(guarded)
+        hold = guarded.enter(holder)
+        if hold is None:
+            return await endpoint(*args, **kwargs)
+        try:
+            result = await endpoint(*args, **kwargs)
+        except BaseException as error:
+            holder.raised(hold, error)
+            raise
+        if hold.terms.judges_results:
+            holder.returned(hold, result)
+        return result
+
+    return wrapper
+
+
+def _around_function(guarded: Guarded, endpoint: Callable[P, R]) -> Callable[P, R]:
+    @wraps(endpoint)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        holder = _holder(guarded)
+        hold = guarded.enter(holder)
+        if hold is None:
+            return endpoint(*args, **kwargs)
+        try:
+            result = endpoint(*args, **kwargs)
+        except BaseException as error:
+            holder.raised(hold, error)
+            raise
+        if hold.terms.judges_results:
+            holder.returned(hold, result)
+        return result
+
+    return wrapper
+
+
+def _before_stream(guarded: Guarded, endpoint: Callable[P, R]) -> Callable[P, R]:
+    # Asked when the stream is made: once it is read, the response has started. The rest is the middleware's.
+    @wraps(endpoint)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        guarded.enter(_holder(guarded))
+        return endpoint(*args, **kwargs)
+
+    return wrapper
+
+
+def _holder(what: object) -> Holder:
+    holder = current.get()
+    if isinstance(holder, Holder):
+        return holder
+    raise RuntimeError(
+        f"{what!r} was used outside of a request that recloser watches: call install(app, registry), "
+        "or test the endpoint itself by its __wrapped__"
+    )

@@ -1,0 +1,164 @@
+"""What an application's routes say at start: the breakers that they name, and what their answers depend on."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple, cast, get_args
+
+import fastapi.routing
+from fastapi.security import APIKeyHeader, APIKeyQuery
+from fastapi.security.base import SecurityBase
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Host, Mount, WebSocketRoute
+
+from recloser.asgi import CircuitBreakerMiddleware
+from recloser.core.errors import Problem
+from recloser.fastapi.dependencies import WRAPPERS, Breaker
+from recloser.http.exchange import ASGIScope
+from recloser.http.guarded import guards_of, unknown
+from recloser.http.responder import Responder, RouteFacts
+
+# Since FastAPI 0.137 a route that was included lives on in its router; its context tells what it became.
+_contexts: Any = getattr(fastapi.routing, "iter_route_contexts", iter)
+_UNKNOWN: Final = RouteFacts(personal=True)
+
+
+class Survey:
+    """Looks at all routes of an application, and of those mounted in it.
+
+    Args:
+        responder: Of the application.
+
+    Attributes:
+        problems: What is wrong with the routes.
+        mounted: The applications mounted inside.
+    """
+
+    def __init__(self, responder: Responder) -> None:
+        self.problems: list[Problem] = []
+        self.mounted: list[Starlette] = []
+        self._responder = responder
+        self._facts: dict[int, tuple[object, RouteFacts]] = {}
+
+    def visit(self, routes: Sequence[BaseRoute]) -> Survey:
+        """Look at the routes of an application."""
+        found = list(self._walk(routes, ""))
+        for route in found:
+            self._check(route)
+        for route in found:
+            if any(not guards_of(wrapper)[0].is_bound for wrapper in getattr(route.endpoint, WRAPPERS, ())):
+                fix = "must be guarded below the route's decorator, or the guard never runs"
+                self.problems.append(Problem(route.title, repr(route.endpoint), fix))
+            facts = _facts(route.dependant)
+            known = self._facts.get(id(route.endpoint))
+            self._facts[id(route.endpoint)] = route.endpoint, _union(facts, known[1]) if known else facts
+        return self
+
+    def facts(self, scope: ASGIScope) -> RouteFacts:
+        """Tell what is known of a request's route; of one that was added since, nothing good."""
+        known = self._facts.get(id(scope.get("endpoint")))
+        return known[1] if known is not None else _UNKNOWN
+
+    def _walk(self, routes: Sequence[BaseRoute], prefix: str) -> Iterator[_Route]:
+        for context in _contexts(routes):
+            route: BaseRoute = getattr(context, "original_route", context)
+            path = f"{prefix}{getattr(context, 'path', '') or ''}"
+            if isinstance(route, Mount | Host):
+                app = _unwrapped(route.app)
+                if isinstance(app, Starlette):
+                    if has_own_breakers(app):
+                        continue
+                    self.mounted.append(app)
+                yield from self._walk(route.routes, path)
+            elif (endpoint := getattr(context, "endpoint", None)) is not None:
+                is_websocket = isinstance(route, WebSocketRoute)
+                methods = frozenset({"WEBSOCKET"} if is_websocket else context.methods or {"GET"})
+                yield _Route(path, methods, endpoint, getattr(context, "dependant", None))
+
+    def _check(self, route: _Route) -> None:
+        for function in route.functions:
+            for guard in guards_of(function):
+                self.problems += guard.bind(self._responder, f"{route.title}: ", route.methods)
+        for dependant in _tree(route.dependant):
+            if isinstance(dependant.call, Breaker):
+                name = dependant.call.name
+                if name not in self._responder.registry.declared:
+                    self.problems.append(unknown(self._responder, f"{route.title}: {dependant.call!r}", name))
+
+
+class _Route(NamedTuple):
+    path: str
+    methods: frozenset[str]
+    endpoint: object
+    dependant: Any  # FastAPI's, or None
+
+    @property
+    def title(self) -> str:
+        return f"{','.join(sorted(self.methods))} {self.path}"
+
+    @property
+    def functions(self) -> Iterable[object]:
+        return vars(self.endpoint).values() if isinstance(self.endpoint, type) else (self.endpoint,)
+
+
+def has_own_breakers(app: Starlette) -> bool:
+    """Tell whether breakers are installed in this very application."""
+    added: list[object] = [middleware.cls for middleware in app.user_middleware]
+    return CircuitBreakerMiddleware in added
+
+
+def _unwrapped(app: Any) -> object:
+    # A mount's own middleware stands around the application.
+    while not isinstance(app, Starlette) and hasattr(app, "app"):
+        app = app.app
+    return cast("object", app)
+
+
+def _tree(dependant: Any) -> Iterator[Any]:
+    if dependant is not None:
+        yield dependant
+        for inner in dependant.dependencies:
+            yield from _tree(inner)
+
+
+def _facts(dependant: Any) -> RouteFacts:
+    facts = RouteFacts()
+    for part in _tree(dependant):
+        for parameter in part.header_params:
+            facts = _union(facts, _facts_of_header(parameter))
+        call = inspect.unwrap(part.call)
+        if isinstance(call, SecurityBase):
+            facts = _union(facts, _facts_of_scheme(call))
+    return facts
+
+
+def _facts_of_header(parameter: Any) -> RouteFacts:
+    info = parameter.field_info
+    names = {parameter.alias, parameter.name.replace("_", "-"), info.alias, info.validation_alias} - {None}
+    if _is_model(info.annotation) or not all(isinstance(name, str) for name in names):
+        return _UNKNOWN  # it may read any header
+    return RouteFacts(selecting=frozenset(name.lower() for name in names))
+
+
+def _is_model(annotation: Any) -> bool:
+    return hasattr(annotation, "model_fields") or any(_is_model(part) for part in get_args(annotation))
+
+
+def _facts_of_scheme(scheme: SecurityBase) -> RouteFacts:
+    if not type(scheme).__module__.startswith("fastapi.security."):
+        return _UNKNOWN  # a scheme of the application's own may look anywhere
+    if isinstance(scheme, APIKeyHeader):
+        return RouteFacts(credentials=frozenset({scheme.model.name.lower()}))
+    if isinstance(scheme, APIKeyQuery):
+        return RouteFacts(query_credentials=frozenset({scheme.model.name}))
+    return RouteFacts()  # Authorization and cookies are credentials anyway
+
+
+def _union(one: RouteFacts, other: RouteFacts) -> RouteFacts:
+    return RouteFacts(
+        selecting=one.selecting | other.selecting,
+        credentials=one.credentials | other.credentials,
+        query_credentials=one.query_credentials | other.query_credentials,
+        personal=one.personal or other.personal,
+    )

@@ -1,0 +1,114 @@
+"""Plans from their raw form: `"unavailable"`, `[{"stale": 600}, {"json": {"quantity": None}}]`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias, cast
+
+from recloser.config.declaration import PlanDeclaration
+from recloser.core.errors import ConfigurationError, Problem
+from recloser.core.policy import nearest
+from recloser.http import plans
+from recloser.http.plan import Plan
+from recloser.http.strategy import Strategy
+
+PlanForm: TypeAlias = Plan | Sequence[Strategy | Mapping[str, object] | str] | str
+
+
+def read_plan(form: object, path: str) -> tuple[Plan, list[Problem]]:
+    """Make a plan from any of its forms.
+
+    Args:
+        form: A `Plan`; a sequence of strategies, of names, and of mappings that name one strategy each; or one
+            name.
+        path: Where it was written.
+
+    Returns:
+        The plan, and the problems found (the plan means nothing if there are any).
+    """
+    if isinstance(form, Plan):
+        return form, []
+    if isinstance(form, str):
+        form = (form,)
+    if not isinstance(form, Sequence) or isinstance(form, bytes):
+        fix = "must be a list of strategies, such as [{'stale': 600}, {'json': {}}]"
+        return Plan(), [Problem(path, repr(form), fix)]
+    strategies: list[Strategy] = []
+    problems: list[Problem] = []
+    for index, step in enumerate(cast("Sequence[object]", form)):
+        try:
+            strategies.append(_strategy(step))
+        except ConfigurationError as error:
+            for name, value, fix in error.problems:
+                problems.append(Problem(f"{path}[{index}]{'.' if name else ''}{name}", value, fix))
+    return Plan(strategies), problems
+
+
+def read_breaker_plan(declared: PlanDeclaration) -> tuple[Plan, list[Problem]]:
+    """Make the plan that a breaker declares for all routes.
+
+    It holds `stale` and `unavailable` only: a fixed body belongs to a route. Arguments and result as for
+    `read_plan`.
+    """
+    plan, problems = read_plan(declared.steps, declared.path)
+    if problems:
+        return plan, problems
+    for index, strategy in enumerate(plan.strategies):
+        if not isinstance(strategy, plans.Stale | plans.Unavailable):
+            fix = "must be stale or unavailable on a breaker: any other answer belongs to a route's plan"
+            problems.append(Problem(f"{declared.path}[{index}]", strategy.name, fix))
+    return plan, problems or plan.problems(declared.path, {"GET"})
+
+
+def _strategy(step: object) -> Strategy:
+    if isinstance(step, Strategy):
+        return step
+    if isinstance(step, str):
+        step = {step: None}
+    if not isinstance(step, Mapping):
+        raise ConfigurationError([Problem("", repr(step), "must be a strategy, such as {'stale': 600}")])
+    values = {str(key): value for key, value in cast("Mapping[object, object]", step).items()}
+    named = [name for name in values if name in _MAKERS]
+    if len(named) != 1:
+        hint = nearest(next(iter(values), ""), _MAKERS) if not named else ""
+        fix = f"must name exactly one of {', '.join(_MAKERS)}{hint}"
+        raise ConfigurationError([Problem("", repr(values), fix)])
+    name = named[0]
+    value, maker = values.pop(name), _MAKERS[name]
+    unknown = [option for option in values if option not in maker.options]
+    if unknown:
+        raise ConfigurationError(
+            Problem(
+                option,
+                repr(values[option]),
+                f"is no option of {name}{nearest(option, dict.fromkeys(maker.options))}",
+            )
+            for option in unknown
+        )
+    return maker.make(value, values)
+
+
+def _make_stale(value: Any, _: Mapping[str, Any]) -> Strategy:
+    return plans.stale(value)
+
+
+def _make_json(value: object, options: Mapping[str, Any]) -> Strategy:
+    return plans.json(value, **options)
+
+
+def _make_unavailable(value: object, _: Mapping[str, Any]) -> Strategy:
+    if value not in (None, True, {}):
+        raise ConfigurationError([Problem("unavailable", repr(value), "takes no value: write 'unavailable'")])
+    return plans.unavailable()
+
+
+class _Maker(NamedTuple):
+    make: Callable[[Any, Mapping[str, Any]], Strategy]
+    options: tuple[str, ...] = ()
+
+
+_MAKERS: Final[Mapping[str, _Maker]] = {
+    "stale": _Maker(_make_stale),
+    "json": _Maker(_make_json, ("status", "unsafe")),
+    "unavailable": _Maker(_make_unavailable),
+}

@@ -1,0 +1,134 @@
+"""A guard on one endpoint: which breaker it asks, what it answers, whose outcome counts."""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+from typing import Final
+
+from recloser.core.breaker import CircuitBreaker
+from recloser.core.errors import ConfigurationError, Problem
+from recloser.core.policy import nearest
+from recloser.http.declared import PlanForm, read_plan
+from recloser.http.fault import Faults
+from recloser.http.holder import Hold, Holder, Met, Terms
+from recloser.http.plan import Plan
+from recloser.http.responder import Responder
+
+GUARDS: Final = "__recloser_guards__"
+
+
+class Guarded:
+    """One guard, bound to one endpoint.
+
+    Args:
+        name: The breaker's.
+        form: The route's plan; `None`: the breaker's own answers.
+        record: Whether the endpoint's outcome counts; `None`: unless the breaker is also used inside.
+        faults: How the endpoint's exceptions are judged.
+    """
+
+    __slots__ = ("_bound", "_breaker", "_faults", "_form", "_record", "_terms", "name")
+
+    _breaker: CircuitBreaker
+    _terms: Terms
+
+    def __init__(self, name: str, form: PlanForm | None, *, record: bool | None, faults: Faults) -> None:
+        self.name = name
+        self._form = form
+        self._record = record
+        self._faults = faults
+        self._bound: Responder | None = None
+
+    def __repr__(self) -> str:
+        return f"guard({self.name!r})"
+
+    def bind(
+        self, responder: Responder, path: str = "", methods: AbstractSet[str] = frozenset({"GET"})
+    ) -> list[Problem]:
+        """Find the breaker and make the plan.
+
+        Args:
+            responder: Of the application.
+            path: How problems name the route.
+            methods: What the route answers to.
+
+        Returns:
+            The problems found; the guard is bound only without any.
+        """
+        where = f"{path}{self!r}"
+        breaker = responder.registry.declared.get(self.name)
+        problems = [] if breaker is not None else [unknown(responder, where, self.name)]
+        plan: Plan | None = None
+        if self._form is not None:
+            plan, wrong = read_plan(self._form, f"{where}.plan")
+            problems += wrong or plan.problems(f"{where}.plan", methods)
+            plan = plan.prepared(responder.means)
+        if breaker is not None and not problems:
+            self._breaker = breaker
+            self._terms = Terms(
+                breaker._driver,  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+                (self.name, plan),
+                replays=(plan or responder.plan_of(self.name)).replays,
+                faults=self._faults,
+                inner_counts=None if self._record is None else not self._record,
+            )
+            self._bound = responder
+        return problems
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether some application has found its breaker."""
+        return self._bound is not None
+
+    def met(self, responder: Responder) -> Met:
+        """Return the breaker's name and the plan, as they are for `responder`."""
+        self._ensure_bound(responder)
+        return self._terms.met
+
+    def enter(self, holder: Holder) -> Hold | None:
+        """Ask the breaker whether the endpoint may run.
+
+        Returns:
+            What must be told how it went; `None` if that is told elsewhere.
+
+        Raises:
+            CircuitOpenError: The circuit does not let it run.
+            BulkheadFullError: Too many calls are in flight.
+        """
+        if self._bound is not holder.responder:
+            self._ensure_bound(holder.responder)
+        terms = self._terms
+        holder.meet(terms.met, terms.replays)
+        holder.guarded = True
+        record = self._breaker.recorder
+        if record is not None and terms.inner_counts:
+            return None
+        if holder.holds and any(hold.terms.driver is terms.driver for hold in holder.holds):
+            return None  # one request counts once
+        if record is not None and terms.ticks:
+            hold = Hold(terms, record)
+        else:
+            permit = self._breaker.acquire()
+            holder.hold(permit)
+            hold = Hold(terms, permit)
+        holder.holds.append(hold)
+        return hold
+
+    def _ensure_bound(self, responder: Responder) -> None:
+        if self._bound is not responder:
+            problems = self.bind(responder)
+            if problems:
+                raise ConfigurationError(problems)
+
+
+def guards_of(endpoint: object) -> tuple[Guarded, ...]:
+    """Return the guards on an endpoint, outermost first."""
+    guards: tuple[Guarded, ...] = getattr(endpoint, GUARDS, ())
+    return guards
+
+
+def unknown(responder: Responder, path: str, name: str) -> Problem:
+    """Say that no breaker has this name, and which one may be meant."""
+    declared = responder.registry.declared
+    known = ", ".join(declared) or "none"
+    return Problem(path, repr(name), f"must name a declared breaker ({known}){nearest(name, declared)}")

@@ -1,0 +1,220 @@
+"""The holder: what one request knows of its guards, from before the application runs to the end of its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeAlias
+
+from recloser.core.driver import Driver, Recorder
+from recloser.core.errors import CallRejectedError, FailedResultError
+from recloser.core.outcome import Outcome
+from recloser.core.permit import Permit
+from recloser.core.retry_after import parse
+from recloser.core.scope import Scope
+from recloser.http.fault import Faults, of_status
+from recloser.http.plan import Plan
+from recloser.http.responder import Responder
+
+# A breaker that a request has met, with the plan of the guard that named it.
+Met: TypeAlias = tuple[str, Plan | None]
+
+
+class Terms:
+    """What a guard asks of a breaker, as it was found in one application.
+
+    Attributes:
+        driver: Of the breaker.
+        met: The breaker's name and the route's plan.
+        replays: Whether any plan may serve a response again.
+        faults: How exceptions are judged.
+        ticks: The breaker's recorder is all that a success needs: nothing is timed.
+        judges_results: The policy has something to say of what the endpoint returns.
+        inner_counts: The endpoint uses the breaker itself: those calls count, the guard only refuses early.
+            `None`: not seen yet.
+    """
+
+    __slots__ = ("driver", "faults", "inner_counts", "judges_results", "met", "replays", "ticks")
+
+    def __init__(
+        self, driver: Driver, met: Met, *, replays: bool, faults: Faults, inner_counts: bool | None
+    ) -> None:
+        self.driver = driver
+        self.met = met
+        self.replays = replays
+        self.faults = faults
+        self.inner_counts = inner_counts
+        policy = driver.policy
+        self.judges_results = policy.failure_if is not None
+        self.ticks = policy.slow_call_duration is None and not policy.judges_rates
+
+
+class Hold:
+    """A guard's admission, until the request has told how it went.
+
+    Args:
+        terms: Of the guard.
+        ticket: The recorder that admitted it while closed, or the permit.
+
+    Attributes:
+        used_inside: An inner call of the same breaker had an outcome.
+    """
+
+    __slots__ = ("_ticket", "terms", "used_inside")
+
+    def __init__(self, terms: Terms, ticket: Recorder | Permit) -> None:
+        self.terms = terms
+        self._ticket = ticket
+        self.used_inside = False
+
+    @property
+    def permit(self) -> Permit:
+        """The permit, made when it is needed: a success while closed does without."""
+        if not isinstance(self._ticket, Permit):
+            self._ticket = Permit(self.terms.driver, self._ticket)
+        return self._ticket
+
+    def yields(self) -> bool:
+        """Tell whether the endpoint's own outcome is not to count, since inner ones do; learn it for ever."""
+        terms = self.terms
+        if self.used_inside and terms.inner_counts is None:
+            terms.inner_counts = True
+        return terms.inner_counts is True
+
+    def answered(self) -> None:
+        """The answer begins: what is slow is decided now."""
+        if isinstance(self._ticket, Permit):
+            self._ticket.answered()
+
+    def succeed(self) -> None:
+        """The endpoint has answered well. In most requests this is the end."""
+        if (self.used_inside or self.terms.inner_counts) and self.yields():
+            self.permit.ignore()
+        elif isinstance(self._ticket, Permit):
+            self._ticket.success()
+        else:
+            self._ticket()
+
+    def fail(self, retry_after: str | None) -> None:
+        """The endpoint has answered that it failed.
+
+        Args:
+            retry_after: The answer's `Retry-After`.
+        """
+        if self.yields():
+            self.permit.ignore()
+        else:
+            self.permit.failure(retry_after=parse(retry_after, self.terms.driver.wall_clock))
+
+    def settle(self, error: BaseException | None) -> None:
+        """The endpoint raised; without an error, nothing can be said about the dependency."""
+        if error is None or self.yields():
+            self.permit.ignore()
+        else:
+            self.terms.faults.settle(self.permit, error)
+
+
+class Holder(Scope):
+    """One request's scope, with its guards.
+
+    Args:
+        responder: Of the application that answers the request.
+
+    Attributes:
+        met: The breakers met, outermost first; `None` until there is one.
+        holds: Admissions that still wait for a verdict.
+        keeps: Whether any plan would serve this response again.
+        guarded: A guard let the endpoint run, or refused it: what the route checks before has been checked.
+        replaced: The answer is recloser's own.
+    """
+
+    __slots__ = ("guarded", "holds", "keeps", "met", "replaced", "responder")
+
+    met: list[Met] | None
+    holds: list[Hold]
+
+    def __init__(self, responder: Responder) -> None:
+        super().__init__()
+        self.responder = responder
+        self.met = None
+
+    def meet(self, met: Met, replays: bool) -> None:
+        """Note that the request depends on a breaker.
+
+        Args:
+            met: Its name, and the plan of the guard that names it.
+            replays: Whether a plan would serve this response again.
+        """
+        if self.met is None:
+            self.holds = []
+            self.keeps = replays
+            self.guarded = self.replaced = False
+            self.met = [met]
+        else:
+            self.met.append(met)
+            self.keeps |= replays
+
+    def note_inner(self, driver: Driver, outcome: Outcome) -> None:  # noqa: ARG002 - any outcome will do
+        """Remember that a guard's breaker is used inside."""
+        if self.met is not None:
+            for hold in self.holds:
+                if hold.terms.driver is driver:
+                    hold.used_inside = True
+
+    def plan_for(self, error: CallRejectedError, route: Iterable[Met] = ()) -> Plan:
+        """Choose the plan that answers a refusal.
+
+        Args:
+            error: The refusal.
+            route: Breakers and plans of the route's guards, outermost first. Where none of them was reached, a
+                dependency before them was refused: access may not have been checked, so that only public
+                responses may be served.
+
+        Returns:
+            The plan of the guard of this breaker, of any guard, of the breaker itself, or the default.
+        """
+        given: list[tuple[str, Plan]] = [
+            (breaker, plan) for breaker, plan in (*(self.met or ()), *route) if plan is not None
+        ]
+        own = [plan for breaker, plan in given if breaker == error.breaker]
+        if not given:
+            return self.responder.plan_of(error.breaker)
+        plan = own[0] if own else given[0][1]
+        return plan if self.met is not None and self.guarded else plan.public()
+
+    def ended(self, status: int, retry_after: str | None = None) -> None:
+        """The answer is whole: settle what is held.
+
+        Args:
+            status: Of the answer.
+            retry_after: Of the answer, as written.
+        """
+        holds, self.holds = self.holds, []
+        if status < 400 and not self.replaced:
+            for hold in holds:
+                hold.succeed()
+        elif of_status(status) is Outcome.FAILURE and not self.replaced:
+            for hold in holds:
+                hold.fail(retry_after)
+        else:
+            for hold in holds:
+                hold.settle(None)
+
+    def broke(self, error: BaseException | None) -> None:
+        """The answer was not finished: settle what is held by the error; without one the client went away."""
+        holds, self.holds = self.holds, []
+        for hold in holds:
+            hold.settle(error)
+
+    def raised(self, hold: Hold, error: BaseException) -> None:
+        """The guarded endpoint raised: settle its guard's permit, whatever is made of the error later."""
+        if hold in self.holds:
+            self.holds.remove(hold)
+            hold.settle(error)
+
+    def returned(self, hold: Hold, result: object) -> None:
+        """The endpoint returned: a result that `failure_if` counts is a failure, whatever its status will be."""
+        if hold.yields() or hold not in self.holds:
+            return
+        if hold.terms.driver.judge.of_result(result) is Outcome.FAILURE:
+            self.holds.remove(hold)
+            hold.permit.failure(FailedResultError(result))

@@ -1,0 +1,69 @@
+"""The records that plans speak of: a request that a circuit kept from its answer, and the answer instead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 §9.2.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is asked, as far as an answer may depend on it.
+
+    Attributes:
+        method: Upper case.
+        scheme: `http` or `https`.
+        host: The Host field, unchecked.
+        path: As the application routes it.
+        raw_path: As the client wrote it, percent-encoded.
+        query: As the client wrote it, without `?`.
+        headers: Names in lower case, repeated fields in order.
+        selecting: Header names in lower case that the application is known to read: the answer depends on them
+            although no `Vary` may say so.
+        personal: Something else than a header tells who asks: a session, a signed-in user, a credential of the
+            route's security scheme.
+    """
+
+    method: str
+    scheme: str
+    host: str
+    path: str
+    raw_path: str
+    query: str
+    headers: Headers
+    selecting: frozenset[str] = frozenset()
+    personal: bool = False
+
+    def header(self, name: str) -> str | None:
+        """Read a field, its repetitions joined by commas (RFC 9110 §5.2); `None` if it is absent."""
+        return joined(self.headers, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A whole answer.
+
+    Attributes:
+        status: 200..599.
+        headers: Names in lower case, repeated fields in order.
+        body: May be empty where a HEAD or a 304 is answered.
+    """
+
+    status: int
+    headers: Headers
+    body: bytes = b""
+
+    def header(self, name: str) -> str | None:
+        """Read a field, its repetitions joined by commas (RFC 9110 §5.2); `None` if it is absent."""
+        return joined(self.headers, name)
+
+
+def joined(headers: Iterable[tuple[str, str]], name: str) -> str | None:
+    """Read a field, its repetitions joined by commas (RFC 9110 §5.2); `None` if it is absent."""
+    values = [value.strip() for key, value in headers if key == name]
+    return ", ".join(values) if values else None

@@ -1,0 +1,97 @@
+"""A plan: strategies in order, of which the first that can answers."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from typing import Final, NamedTuple
+
+from recloser.core.errors import CallRejectedError, Problem
+from recloser.http.messages import Request, Response
+from recloser.http.plans import Unavailable
+from recloser.http.strategy import Means, Strategy
+
+_logger: Final = logging.getLogger("recloser")
+
+
+class Degraded(NamedTuple):
+    """A plan's answer, and the strategy that gave it."""
+
+    response: Response
+    strategy: Strategy
+
+
+class Plan:
+    """Asks strategies in order; `unavailable` stands last by itself. Compares by value.
+
+    Args:
+        strategies: In order.
+        last: Answers when nothing else does.
+    """
+
+    __slots__ = ("last", "replays", "strategies")
+
+    def __init__(self, strategies: Iterable[Strategy] = (), last: Unavailable = Unavailable()) -> None:  # noqa: B008
+        self.strategies = tuple(strategies)
+        self.last = last
+        self.replays = any(strategy.replays for strategy in self.strategies)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Plan) and self.strategies == other.strategies
+
+    def __hash__(self) -> int:
+        return hash(self.strategies)
+
+    def __repr__(self) -> str:
+        return f"Plan({self.strategies!r})"
+
+    async def answer(self, request: Request, error: CallRejectedError) -> Degraded:
+        """Answer a request that a circuit refused.
+
+        A strategy that raises is logged, and the next one is asked.
+        """
+        for strategy in self.strategies:
+            try:
+                response = strategy.answer(request, error)
+                if inspect.isawaitable(response):
+                    response = await response
+            except Exception:
+                _logger.exception(
+                    "breaker %r: the strategy %s raised; asking the next", error.breaker, strategy.name
+                )
+            else:
+                if response is not None:
+                    return Degraded(response, strategy)
+        return Degraded(self.last.answer(request, error), self.last)
+
+    def prepared(self, means: Means) -> Plan:
+        """Return this plan with what its strategies answer with."""
+        return Plan((strategy.prepared(means) for strategy in self.strategies), self.last.prepared(means))
+
+    def public(self) -> Plan:
+        """Return what may answer before a route has checked access: public responses of the past, or 503."""
+        return Plan((strategy for strategy in self.strategies if strategy.replays), self.last)
+
+    def problems(self, path: str, methods: AbstractSet[str]) -> list[Problem]:
+        """Find the steps that can never answer.
+
+        Args:
+            path: Where the plan was written.
+            methods: What its route answers to.
+
+        Returns:
+            A problem per such step.
+        """
+        problems: list[Problem] = []
+        final: Strategy | None = None
+        for index, strategy in enumerate(self.strategies):
+            objection = strategy.objection(methods)
+            if final is not None and not isinstance(strategy, Unavailable):
+                objection = f"can never answer: {final.name}, which stands before it, always does"
+            if objection:
+                problems.append(Problem(f"{path}[{index}]", strategy.name, objection))
+            if final is None and strategy.always_answers(methods):
+                final = strategy
+        return problems

@@ -1,0 +1,71 @@
+"""A kept response, served again: fresh or stale, whole or as a 304, and marked as what it is."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from recloser.http import fields, freshness
+from recloser.http.cache import Kept
+from recloser.http.messages import Headers, Request, Response
+
+# RFC 9110 §15.4.5: what a 304 repeats; Last-Modified where no ETag says more.
+_IN_NOT_MODIFIED: Final = frozenset(
+    {"age", "cache-control", "cache-status", "content-location", "date", "etag", "expires", "vary"}
+)
+# A cache may not evaluate these preconditions (RFC 9111 §4.3.2), and parts of a stale whole are not served.
+_BEYOND_A_CACHE: Final = ("range", "if-match", "if-unmodified-since")
+
+
+def may_replay(request: Request) -> bool:
+    """Tell whether a kept response can be an answer to this request at all."""
+    return request.method in {"GET", "HEAD"} and not any(
+        name in _BEYOND_A_CACHE for name, _ in request.headers
+    )
+
+
+def replay(request: Request, kept: Kept, *, age: int, max_stale: float, detail: str) -> Response | None:
+    """Serve a kept response again.
+
+    Args:
+        request: A GET or HEAD request that selects it; HEAD is answered from a kept GET (RFC 9110 §9.3.2).
+        kept: The response.
+        age: Its current age, in seconds.
+        max_stale: For how long past its freshness it may be served, in seconds.
+        detail: Why the cache was asked, a token for `Cache-Status`.
+
+    Returns:
+        The response with `Age` (RFC 9111 §5.1) and `Cache-Status` (RFC 9211), a 304 where the client has it
+        already (RFC 9111 §4.3.2), or `None` if it is too old.
+    """
+    time_to_live = kept.lifetime - age
+    limit = min(max_stale, kept.stale_limit, freshness.tolerated_staleness(request))
+    if time_to_live < 0 and -time_to_live > limit:
+        return None
+    status = f"recloser; hit; ttl={time_to_live}; detail={detail}"
+    earlier = kept.response.header("cache-status")
+    headers = tuple(header for header in kept.response.headers if header[0] != "cache-status")
+    headers += (
+        ("age", str(age)),
+        # RFC 9211 §2: the list grows from the origin's side to the client's.
+        ("cache-status", f"{earlier}, {status}" if earlier else status),
+    )
+    if _not_modified(request, kept.response):
+        return Response(304, _for_not_modified(headers))
+    headers += (("content-length", str(len(kept.response.body))),)
+    return Response(kept.response.status, headers, kept.response.body)
+
+
+def _not_modified(request: Request, response: Response) -> bool:
+    wanted = request.header("if-none-match")
+    if wanted is not None:  # RFC 9110 §13.1.2; it overrides If-Modified-Since (§13.1.3)
+        own = fields.entity_tags(response.header("etag") or "")
+        return wanted == "*" or not own.isdisjoint(fields.entity_tags(wanted))
+    since = fields.timestamp(request.header("if-modified-since"))
+    modified = fields.timestamp(response.header("last-modified"))
+    return since is not None and modified is not None and modified <= since
+
+
+def _for_not_modified(headers: Headers) -> Headers:
+    names = {name for name, _ in headers}
+    repeated = _IN_NOT_MODIFIED if "etag" in names else _IN_NOT_MODIFIED | {"last-modified"}
+    return tuple(header for header in headers if header[0] in repeated)

@@ -1,0 +1,109 @@
+"""What one application answers while its circuits are open: its plans, its cache, and how much it tells."""
+
+from __future__ import annotations
+
+import random as randomness
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from recloser.core.errors import CallRejectedError, ConfigurationError, Problem
+from recloser.http import fields
+from recloser.http.cache import DEFAULT_MAX_BYTES, ResponseCache
+from recloser.http.declared import read_breaker_plan
+from recloser.http.messages import Headers, Request, Response
+from recloser.http.plan import Degraded, Plan
+from recloser.http.strategy import Means
+from recloser.registry import Registry
+
+_ABOUT_CACHING: Final = frozenset({"cache-control", "expires", "age"})
+
+
+@dataclass(frozen=True, slots=True)
+class RouteFacts:
+    """What a framework knows about the requests of a route.
+
+    Attributes:
+        selecting: Headers that the application reads, in lower case.
+        credentials: Headers in which a security scheme looks for a credential, in lower case.
+        query_credentials: Query parameters in which one does.
+        personal: Its answers may be personal for reasons that cannot be told.
+    """
+
+    selecting: frozenset[str] = frozenset()
+    credentials: frozenset[str] = frozenset()
+    query_credentials: frozenset[str] = frozenset()
+    personal: bool = False
+
+
+class Responder:
+    """Answers for open circuits.
+
+    Args:
+        registry: Whose breakers open; a breaker's declared plan answers where no route has one.
+        expose: Name breakers, strategies and errors in answers.
+        cache: Where the last good responses are kept; by default in this process, as the declaration says.
+        random: Uniform in [0, 1), for jitter.
+
+    Attributes:
+        default: The plan where there is none.
+
+    Raises:
+        ConfigurationError: Lists all that is wrong with the breakers' plans.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        expose: bool = False,
+        cache: ResponseCache | None = None,
+        random: Callable[[], float] = randomness.random,
+    ) -> None:
+        if cache is None:
+            max_bytes = registry.declaration.cache.get("max_bytes", DEFAULT_MAX_BYTES)
+            assert isinstance(max_bytes, int)  # noqa: S101 - the declaration was checked
+            cache = ResponseCache(max_bytes)
+        self.registry = registry
+        self.cache = cache
+        self.means = Means(cache=cache, expose=expose, random=random)
+        self.default = Plan().prepared(self.means)
+        self._plans: dict[str, Plan] = {}
+        problems: list[Problem] = []
+        for name, breaker in registry.declaration.breakers.items():
+            if breaker.plan is not None:
+                plan, wrong = read_breaker_plan(breaker.plan)
+                problems.extend(wrong)
+                self._plans[name] = plan.prepared(self.means)
+        if problems:
+            raise ConfigurationError(problems)
+
+    def plan_of(self, breaker: str) -> Plan:
+        """Return what answers for a breaker where no route says otherwise."""
+        return self._plans.get(breaker, self.default)
+
+    async def answer(self, request: Request, error: CallRejectedError, plan: Plan) -> Response:
+        """Answer a request that a circuit refused.
+
+        Args:
+            request: What was asked.
+            error: The refusal.
+            plan: How to answer.
+
+        Returns:
+            The answer, with the headers that every degraded answer carries.
+        """
+        return self._finished(request, error, await plan.answer(request, error))
+
+    def _finished(self, request: Request, error: CallRejectedError, degraded: Degraded) -> Response:
+        response, strategy = degraded
+        headers: Headers = response.headers
+        if not strategy.replays:
+            headers = tuple(header for header in headers if header[0] not in _ABOUT_CACHING)
+            headers += (("cache-control", "no-store"),)  # RFC 9111 §5.2.2.5
+        note = "degraded"
+        if self.means.expose:
+            note += f"; strategy={strategy.name}; breaker={fields.quoted(error.breaker)}"
+        headers += (("recloser", note),)
+        body = b"" if request.method == "HEAD" else response.body  # RFC 9110 §9.3.2
+        return Response(response.status, headers, body)

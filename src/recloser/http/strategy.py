@@ -1,0 +1,60 @@
+"""What every way to answer while a circuit is open has in common."""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from recloser.core.errors import CallRejectedError
+from recloser.http.cache import ResponseCache
+from recloser.http.messages import Request, Response
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What the strategies of one application answer with.
+
+    Attributes:
+        cache: Where its last good responses are; `None` where none are kept.
+        expose: Whether answers may name breakers, strategies and errors.
+        random: Uniform in [0, 1), for jitter.
+    """
+
+    cache: ResponseCache | None = None
+    expose: bool = False
+    random: Callable[[], float] = random.random
+
+
+class Strategy(ABC):
+    """One way to answer while a circuit is open. Immutable: routes and applications may share it.
+
+    Attributes:
+        name: How a declaration and an exposing answer call it.
+        replays: It serves a public response that the application once gave to such a request. Such an answer
+            may be cached, and may be given before a route's access checks have run; no other may.
+    """
+
+    name: ClassVar[str]
+    replays: ClassVar[bool] = False
+
+    @abstractmethod
+    def answer(
+        self, request: Request, error: CallRejectedError
+    ) -> Response | Awaitable[Response | None] | None:
+        """Answer, or return `None` to let the next strategy try."""
+
+    def prepared(self, means: Means) -> Self:  # noqa: ARG002 - for strategies that need something
+        """Return this strategy with what it answers with."""
+        return self
+
+    def objection(self, methods: AbstractSet[str]) -> str:  # noqa: ARG002 - for strategies that mind
+        """Say how to mend a plan if this can never answer a request with one of `methods`, else `""`."""
+        return ""
+
+    def always_answers(self, methods: AbstractSet[str]) -> bool:  # noqa: ARG002 - for strategies that do
+        """Tell whether whatever stands behind this is never asked."""
+        return False

@@ -1,0 +1,169 @@
+"""The response cache: what is found again, by whom, and within which bounds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from http_tools import Clock, cache, request, response
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def test_a_kept_response_is_found_by_the_same_request(clock):
+    """Body, status and headers come back."""
+    kept = cache(clock)
+    kept.keep(request(), response(b"good", content_type="text/plain"))
+    found = kept.find(request())
+    assert found is not None
+    assert found.response == response(b"good", content_type="text/plain")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        request(path="/other"),
+        request(query="a=1"),
+        replace(request(), scheme="http"),
+        replace(request(), host="other.example"),
+        replace(request(), raw_path="/p%61ge"),
+        replace(request(), path="/routed-elsewhere"),
+    ],
+)
+def test_a_request_that_differs_in_its_target_finds_nothing(clock, other):
+    """Scheme, host, path as routed, path as written, query: RFC 9110 §7.1."""
+    kept = cache(clock)
+    kept.keep(request(), response())
+    assert kept.find(other) is None
+
+
+def test_the_host_is_compared_without_case(clock):
+    """RFC 9110 §4.2.3."""
+    kept = cache(clock)
+    kept.keep(request(), response())
+    assert kept.find(replace(request(), host="SHOP.example")) is not None
+
+
+@pytest.mark.parametrize(
+    ("section", "vary", "first", "second", "is_found"),
+    [
+        ("RFC 9111 §4.1", "accept-language", {"accept_language": "de"}, {"accept_language": "de"}, True),
+        ("RFC 9111 §4.1", "Accept-Language", {"accept_language": "de"}, {"accept_language": "fr"}, False),
+        ("RFC 9111 §4.1: absent is not empty", "accept", {}, {"accept": ""}, False),
+        ("RFC 9111 §4.1: absent on both sides", "accept", {}, {}, True),
+        ("RFC 9111 §4.1: every field", "accept, dnt", {"accept": "a", "dnt": "1"}, {"accept": "a"}, False),
+        ("RFC 9110 §12.5.5: a cookie", "cookie", {}, {"cookie": "session=2"}, False),
+    ],
+)
+def test_vary_selects(clock, section, vary, first, second, is_found):
+    """A response answers only the requests that it would have been selected for."""
+    kept = cache(clock)
+    kept.keep(request(**first), response(vary=vary))
+    assert (kept.find(request(**second)) is not None) is is_found
+
+
+def test_headers_that_the_application_reads_select_without_any_vary(clock):
+    """What a route declares as its header parameter is as good as a Vary."""
+    kept = cache(clock)
+    ann = replace(request(x_visitor="ann"), selecting=frozenset({"x-visitor"}))
+    kept.keep(ann, response(b"ann's"))
+    assert kept.find(ann) is not None
+    assert kept.find(replace(request(x_visitor="bob"), selecting=frozenset({"x-visitor"}))) is None
+    assert kept.find(request()) is None
+
+
+def test_the_most_recent_of_several_matches_is_found(clock):
+    """RFC 9111 §4: a response that lost its Vary replaces those it stands for."""
+    kept = cache(clock)
+    kept.keep(request(accept="a"), response(b"old", vary="accept"))
+    kept.keep(request(accept="a"), response(b"new"))
+    found = kept.find(request(accept="a"))
+    assert found is not None
+    assert found.response.body == b"new"
+
+
+def test_a_newer_response_to_the_same_request_takes_the_place_of_the_older(clock):
+    """Nothing piles up."""
+    kept = cache(clock)
+    for accept in ("a", "b", "a", "b", "a", "b"):
+        kept.keep(request(accept=accept), response(vary="accept"))
+    size = kept.size
+    kept.keep(request(accept="a"), response(vary="accept"))
+    assert kept.size == size
+
+
+def test_at_most_eight_variants_are_kept(clock):
+    """The oldest goes."""
+    kept = cache(clock)
+    for number in range(9):
+        kept.keep(request(accept=str(number)), response(str(number).encode(), vary="accept"))
+    found = [kept.find(request(accept=str(number))) is not None for number in range(9)]
+    assert found == [False] + [True] * 8
+    assert len(kept) == 1
+
+
+def test_age_is_measured_by_the_monotonic_clock(clock):
+    """RFC 9111 §4.2.3: what it was born with, and the time it was kept."""
+    kept = cache(clock)
+    kept.keep(request(), response(age="40"))
+    found = kept.find(request())
+    assert found is not None
+    clock.advance(2.9)
+    assert kept.age(found) == 42
+
+
+def test_memory_is_bounded_in_bytes(clock):
+    """The least recently used make room."""
+    kept = cache(clock, max_bytes=20_000)
+    for number in range(100):
+        kept.keep(request(path=f"/{number}"), response(b"x" * 1000))
+        assert kept.size <= 20_000
+    assert kept.find(request(path="/99")) is not None
+    assert kept.find(request(path="/0")) is None
+
+
+def test_variants_are_bounded_in_bytes_together(clock):
+    """Eight variants that are too much together are fewer, and one that is too much alone is none."""
+    kept = cache(clock, max_bytes=6_000)
+    for number in range(8):
+        kept.keep(request(accept=str(number)), response(b"x" * 1500, vary="accept"))
+    assert kept.size <= 6_000
+    assert kept.find(request(accept="7")) is not None
+    kept.keep(request(accept="7"), response(b"x" * 6_000, vary="accept"))
+    assert kept.find(request(accept="7")) is None
+
+
+def test_long_keys_are_paid_for(clock):
+    """Selecting header values and targets come from clients: they count."""
+    kept = cache(clock)
+    kept.keep(request(accept="x" * 5_000), response(vary="accept"))
+    assert kept.size > 6_000
+
+
+def test_forgetting_a_target_drops_its_variants(clock):
+    """RFC 9111 §4.4."""
+    kept = cache(clock)
+    kept.keep(request(accept="a"), response(vary="accept"))
+    kept.keep(request(accept="b"), response(vary="accept"))
+    assert kept.holds("/page")
+    kept.forget(request("POST"))
+    assert len(kept) == 0
+    assert not kept.holds("/page")
+    kept.forget(request("POST"))
+
+
+def test_paths_are_known_as_long_as_anything_is_kept_of_them(clock):
+    """Eviction and replacement keep the account."""
+    kept = cache(clock, max_bytes=10_000)
+    kept.keep(request(), response())
+    kept.keep(request(query="a=1"), response())
+    kept.keep(request(query="a=1"), response(b"again"))
+    kept.forget(request())
+    assert kept.holds("/page")
+    for number in range(20):
+        kept.keep(request(path=f"/{number}"), response(b"x" * 1000))
+    assert not kept.holds("/page")
