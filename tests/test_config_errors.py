@@ -296,6 +296,12 @@ WRONG = [
         "5",
         'must be a step such as {"stale": 600}',
     ),
+    (
+        {"ROUTES": {"home": {"breakers": ["payments"], "plan": {"payments": 5}}}} | breaker(),
+        'RECLOSER["ROUTES"]["home"]["plan"]["payments"]',
+        "5",
+        'must be a list of steps such as {"stale": 600}',
+    ),
     # cache
     (
         {"CACHE": {"max_bytes": "64 MB"}},

@@ -187,9 +187,12 @@ class BreakerAgainstModel(RuleBasedStateMachine):
 
     @rule(target=ended, name=consumes(calls), verdict=VERDICTS, retry_after=RETRY_AFTERS)
     def call_ends(self, name: str, verdict: Verdict, retry_after: float | None) -> str:
+        self.end(name, verdict, retry_after)
+        return name
+
+    def end(self, name: str, verdict: Verdict, retry_after: float | None) -> None:
         for subject in self.subjects:
             subject.settle(name, verdict, retry_after)
-        return name
 
     @rule(name=calls)
     def answer_begins(self, name: str) -> None:
@@ -255,32 +258,44 @@ class BreakerAgainstModel(RuleBasedStateMachine):
     @rule(
         wrapper=st.sampled_from(sorted(WRAPPERS)),
         verdicts=st.lists(VERDICTS, min_size=2, max_size=12),
+        takes=st.sampled_from([0.0, 0.0, MOMENT]),
     )
-    def many_calls(self, wrapper: str, verdicts: list[Verdict]) -> None:
+    def many_calls(self, wrapper: str, verdicts: list[Verdict], takes: float) -> None:
         self.real.wrapper = wrapper
         for verdict in verdicts:
             self.avoid_the_knife_edge()
-            self.agree(self.model.call(verdict, 0.0), self.real.call(verdict, 0.0))
+            self.agree(self.model.call(verdict, takes), self.real.call(verdict, takes))
 
     @precondition(lambda self: self.model.model.state is State.CLOSED)
     @rule()
     def an_outage(self) -> None:
-        self.many_calls("decorator", [Verdict.FAILURE] * 6)
+        self.many_calls("decorator", [Verdict.FAILURE] * 6, 0.0)
 
     @precondition(lambda self: self.model.model.state is not State.CLOSED)
     @rule(
         target=calls,
-        count=st.integers(1, 4),
         entry=st.sampled_from(sorted(ENTRIES)),
-        wait=st.sampled_from([0.0, MOMENT, 0.5, 1.0, 3.0]),
+        steps=st.lists(
+            st.tuples(
+                st.sampled_from([0.0, MOMENT, 0.5, 1.0, 3.0]),
+                st.sampled_from([None, None, None, *Verdict]),
+                st.booleans(),
+            ),
+            min_size=2,
+            max_size=9,
+        ),
     )
-    def probes_begin(self, count: int, entry: str, wait: float) -> Any:
-        """Wait out the open period and begin several probes, one lease or a moment apart."""
+    def a_trial(self, entry: str, steps: list[tuple[float, Verdict | None, bool]]) -> Any:
+        """Wait out the open period; then, step by step, a probe begins, or the oldest or newest one ends."""
         self.advance_both(self.model.model.open_for(self.model.clock.now))
-        begun = []
-        for _ in range(count):
-            name = self.call_begins_by(entry)
-            begun += [name] if isinstance(name, str) else []
+        begun: list[str] = []
+        for wait, verdict, oldest in steps:
+            if verdict is None:
+                name = self.call_begins_by(entry)
+                begun += [name] if isinstance(name, str) else []
+            elif begun:
+                self.end(begun.pop(0 if oldest else -1), verdict, None)
+            self.tell_the_same()
             self.advance_both(wait)
         return multiple(*begun)
 
@@ -289,7 +304,16 @@ class BreakerAgainstModel(RuleBasedStateMachine):
     def a_recovery(self) -> None:
         """Wait out the open period and let as many probes succeed as close the circuit."""
         self.advance_both(self.model.model.open_for(self.model.clock.now))
-        self.many_calls("decorator", [Verdict.SUCCESS] * self.model.model.policy.success_threshold)
+        self.many_calls("decorator", [Verdict.SUCCESS] * self.model.model.policy.success_threshold, 0.0)
+
+    @precondition(lambda self: self.model.model.recovered_at is not None)
+    @rule(early=st.sampled_from([0.0, MOMENT]))
+    def a_relapse(self, early: float) -> None:
+        """Go to where the backoff is about to be forgiven, and fail there."""
+        model, now = self.model.model, self.model.clock.now
+        forgiven = (model.recovered_at or 0.0) + model.policy.recovery_ramp + model.policy.recovery_timeout
+        self.advance_both(max(0.0, forgiven - early - now))
+        self.an_outage()
 
     # Operators
 
@@ -348,7 +372,7 @@ def comparable(news: News) -> News:
 
 TestBreakerAgainstModel = pytest.mark.timeout(0 if DEEP else 120)(BreakerAgainstModel.TestCase)
 TestBreakerAgainstModel.settings = settings(
-    max_examples=4000 if DEEP else 120,
+    max_examples=4000 if DEEP else 400,
     stateful_step_count=80 if DEEP else 40,
     deadline=None,
     print_blob=True,
