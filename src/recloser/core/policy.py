@@ -17,6 +17,7 @@ Seconds: TypeAlias = float | timedelta
 
 DEFAULT_FAILURE_THRESHOLD: Final = 5
 DEFAULT_WINDOW_SECONDS: Final = 60.0
+SHOWN_LENGTH: Final = 120
 
 
 class Knobs(TypedDict, total=False):
@@ -133,11 +134,11 @@ def check(knobs: Mapping[str, object]) -> tuple[dict[str, Any], list[Problem]]:
     values: dict[str, Any] = dict(_DEFAULTS)
     for knob, value in knobs.items():
         if knob not in _CHECKS:
-            problems.append(Problem(knob, repr(value), f"is no policy setting{nearest(knob, _CHECKS)}"))
+            problems.append(Problem(knob, shown(value), f"is no policy setting{nearest(knob, _CHECKS)}"))
             continue
         good, fix = _CHECKS[knob](value)
         if fix:
-            problems.append(Problem(knob, repr(value), fix))
+            problems.append(Problem(knob, shown(value), fix))
         else:
             values[knob] = good
     if not problems:
@@ -154,6 +155,15 @@ def nearest(name: str, known: Mapping[str, object]) -> str:
     return f" (did you mean {match[0]!r}?)" if match else ""
 
 
+def shown(value: object) -> str:
+    """Show a value in an error: bounded, whatever its `repr` does."""
+    try:
+        text = repr(value)
+    except Exception:
+        return f"<{type(value).__name__}>"
+    return text if len(text) <= SHOWN_LENGTH else text[: SHOWN_LENGTH - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
 def _settle_alternatives(given: Mapping[str, object], values: dict[str, Any]) -> None:
     rates = values["failure_rate_threshold"], values["slow_call_rate_threshold"]
     if "failure_threshold" not in given and rates != (None, None):
@@ -166,7 +176,7 @@ def _impossible_pairs(values: Mapping[str, Any]) -> list[Problem]:
     problems: list[Problem] = []
 
     def wrong(knob: str, fix: str) -> None:
-        problems.append(Problem(knob, repr(values[knob]), fix))
+        problems.append(Problem(knob, shown(values[knob]), fix))
 
     calls, judged = values["window_calls"], values["minimum_calls"]
     rates = values["failure_rate_threshold"], values["slow_call_rate_threshold"]
