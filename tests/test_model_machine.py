@@ -25,22 +25,11 @@ from hypothesis.stateful import (
     rule,
 )
 
-from driving import (
-    ENTRIES,
-    STREAMS,
-    WRAPPERS,
-    BreakerSubject,
-    ByCalling,
-    ByFinish,
-    ByVerdict,
-    Clock,
-    Excluded,
-    ModelSubject,
-    News,
-)
+from driving import BreakerSubject, Clock, ModelSubject, News
 from model import Refused, Verdict
 from recloser import Policy
 from recloser.core.state import Mode, State
+from ways_in import ENTRIES, STREAMS, WRAPPERS, ByCalling, ByFinish, ByVerdict, Excluded
 
 DEEP = os.environ.get("RECLOSER_PROOF") == "deep"
 MOMENT = 0.25  # the grid of time: deadlines and bucket edges lie on it, so they are met exactly

@@ -251,11 +251,10 @@ class Driver(Section):
         scope = current.get()
         if scope is not None:
             scope.note_inner(self, outcome)
-        admission = ticket if isinstance(ticket, Admission) else None
         if outcome is _IGNORED:
             self.ignored.tick()
-            if admission is not None:
-                self._settle(admission, None, now)
+            if isinstance(ticket, Admission):
+                self._settle(ticket, None, now)
             return outcome
         if outcome is _FAILURE:
             if scope is not None:
@@ -269,7 +268,9 @@ class Driver(Section):
             return outcome
         else:
             verdict = GOOD
-        self._settle(admission or Admission(self._token(ticket)), verdict, now)
+        if not isinstance(ticket, Admission):
+            ticket = Admission(self._token(ticket))
+        self._settle(ticket, verdict, now)
         return outcome
 
     def _failure(self, *, slow: bool, error: BaseException | None, wait: float | None) -> Verdict:
@@ -280,11 +281,9 @@ class Driver(Section):
             wait = retry_after.of(told, self.wall_clock)
         return Verdict(True, slow, True, describe(error), wait)  # by name it would take twice as long
 
-    def _token(self, ticket: Ticket) -> Recorder | None:
-        if isinstance(ticket, Admission):
-            return None
+    def _token(self, recorder: Recorder) -> Recorder:
         warm = self._warm
-        return warm[0].tick if warm is not None and ticket is warm[1] else ticket
+        return warm[0].tick if warm is not None and recorder is warm[1] else recorder
 
     def _tick_warm(self, tally: Tally) -> None:
         """Count a success that may complete `minimum_calls` (B3)."""
