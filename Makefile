@@ -40,11 +40,11 @@ format: $(VENV)/ready
 	$(BIN)/ruff format
 
 $(VENV)/ready: pyproject.toml tools/environment.py
-	$(PYTHON) tools/environment.py $(VENV) --group dev --extra httpx --extra httpx2 --extra fastapi --extra demo
+	$(PYTHON) tools/environment.py $(VENV) --group dev --extra httpx --extra httpx2 --extra fastapi --extra django --extra demo
 	@touch $@
 
 $(VENV)/bench: $(VENV)/ready
-	$(PYTHON) tools/environment.py $(VENV) --group dev --group bench --extra httpx --extra httpx2 --extra fastapi --extra demo
+	$(PYTHON) tools/environment.py $(VENV) --group dev --group bench --extra httpx --extra httpx2 --extra fastapi --extra django --extra demo
 	@touch $@
 
 clean:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from recloser import cli
@@ -69,6 +72,46 @@ def test_check_lists_every_problem_on_stderr(tmp_path, capsys):
     assert captured.out == ""
     assert "recovery_timeout" in captured.err
     assert "must be a whole number, at least 1" in captured.err
+
+
+def test_check_reads_plans_too(tmp_path, capsys):
+    """A plan that cannot be made is a problem of the declaration, on a breaker as on a route."""
+    path = tmp_path / "recloser.toml"
+    path.write_text(
+        """
+        [breakers.inventory]
+        plan = [{ json = "{}" }]
+        [routes."/products/{id}"]
+        breakers = ["inventory"]
+        plan = [{ stael = 600 }]
+        """
+    )
+    assert cli.main(["check", str(path)]) == 1
+    error = capsys.readouterr().err
+    assert "2 problems" in error
+    assert "must be stale or unavailable on a breaker" in error
+    assert "stael" in error
+
+
+def test_check_of_plans_without_the_extra_says_how_to_get_it(tmp_path, capsys, monkeypatch):
+    """A plan is never called valid unread."""
+    path = tmp_path / "recloser.toml"
+    path.write_text("[breakers.inventory]\nplan = [{ stale = 600 }]\n")
+    assert cli.main(["check", str(path)]) == 0
+    monkeypatch.setattr(cli, "find_spec", lambda name: None)
+    assert cli.main(["check", str(path)]) == 1
+    assert 'pip install "recloser[fastapi]"' in capsys.readouterr().err
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(shop):
+    """`recloser check FILE | head -1` prints no traceback."""
+    command = [sys.executable, "-c", "import sys; from recloser.cli import main; sys.exit(main())"]
+    with subprocess.Popen(
+        [*command, "check", str(shop)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
 
 
 @pytest.mark.parametrize(

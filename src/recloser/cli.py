@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -12,7 +13,7 @@ from typing import Final, cast
 
 from recloser.config import Declaration, PolicyDeclaration, from_mapping, from_toml
 from recloser.config.imports import load
-from recloser.core.errors import ConfigurationError
+from recloser.core.errors import ConfigurationError, Problem, RecloserError
 from recloser.core.policy import Policy
 
 DEMO_NEEDS: Final = ("cachetools", "fastapi", "httpx2", "rich", "uvicorn")
@@ -31,7 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
-    return run(options)
+    try:
+        status = run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -59,9 +66,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _demo_seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
     if not DEMO_SECONDS_AT_LEAST <= seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be at least {DEMO_SECONDS_AT_LEAST:g}, got {text}")
+        raise argparse.ArgumentTypeError(
+            f"must be a number, at least {DEMO_SECONDS_AT_LEAST:g}, got {text!r}"
+        )
     return seconds
 
 
@@ -77,7 +89,8 @@ def _demo(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     try:
         declaration = _declaration(options.declaration)
-    except (ConfigurationError, OSError) as error:
+        _check_plans(declaration)
+    except RecloserError as error:
         return _complain(str(error))
     print("\n".join(_described(declaration)))  # noqa: T201 - the command's output
     return 0
@@ -90,10 +103,28 @@ def _declaration(source: str) -> Declaration:
     sys.path.insert(0, "")  # as `python -m` would: settings lie in the current folder
     found, fix = load(source)
     if fix:
-        raise OSError(f"{source} {fix}")
+        raise ConfigurationError([Problem("the declaration", fix=fix, value=repr(source))])
     if not isinstance(found, Mapping):
-        raise OSError(f"{source} must be a mapping, got {type(found).__name__}")
-    return from_mapping(found, path=name)
+        raise ConfigurationError([Problem(source, fix="must be a mapping", value=type(found).__name__)])
+    return from_mapping(cast("Mapping[str, object]", found), path=name)
+
+
+def _check_plans(declaration: Declaration) -> None:
+    of_breakers = [breaker.plan for breaker in declaration.breakers.values() if breaker.plan]
+    of_routes = [
+        plan for route in declaration.routes.values() for plan in (route.plan, *route.plans.values()) if plan
+    ]
+    if not of_breakers and not of_routes:
+        return
+    if find_spec("cachetools") is None:
+        raise RecloserError('checking plans needs cachetools: pip install "recloser[fastapi]"')
+    from recloser.http.declared import read_breaker_plan, read_plan  # noqa: PLC0415 - only plans need its extra
+
+    read = [read_breaker_plan(plan) for plan in of_breakers]
+    read += [read_plan(plan.steps, plan.path) for plan in of_routes]
+    problems = [problem for _, found in read for problem in found]
+    if problems:
+        raise ConfigurationError(problems)
 
 
 def _described(declaration: Declaration) -> Iterator[str]:
@@ -108,7 +139,7 @@ def _described(declaration: Declaration) -> Iterator[str]:
 def _policy_lines(declared: PolicyDeclaration) -> Iterator[str]:
     for knob in fields(Policy):
         value = _shown(getattr(declared.policy, knob.name))
-        yield f"  {knob.name:<26}{value:<12}  {declared.provenance.get(knob.name, 'default')}"
+        yield f"  {knob.name:<26}{value:<12}  {declared.provenance[knob.name]}"
 
 
 def _shown(value: object) -> str:

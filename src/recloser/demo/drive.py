@@ -65,6 +65,8 @@ class Drive:
         looking = asyncio.create_task(self._keep_looking(look))
         try:
             async with Traffic(self._stage.shop_url, self.tally.add) as traffic:
+                await traffic.warm_up()
+                self.board.start_clock()
                 for phase, seconds in self._script.phases:
                     self.phase, self._phase_ends = phase, time.monotonic() + seconds
                     outage = phase is Phase.OUTAGE

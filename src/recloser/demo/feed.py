@@ -35,6 +35,10 @@ class Board:
         self.news: list[str] = []
         self._began = time.monotonic()
 
+    def start_clock(self) -> None:
+        """Tell the times of transitions from now on."""
+        self._began = time.monotonic()
+
     def note(self, report: Report) -> None:
         """Take in one line of the feed."""
         worker, breaker, state = report["worker"], report["breaker"], report["state"]

@@ -76,15 +76,19 @@ async def _drive(console: Console, title: str, script: Script, *, port: int | No
 
 
 def _invite(console: Console, stage: Stage) -> None:
-    control = stage.downstream.urls["control"]
+    shop, control = stage.shop_url, stage.downstream.urls["control"]
     console.print(
-        f"""The shop is up at {stage.shop_url} (its API: {stage.shop_url}/docs). Try:
+        f"""
+The shop is up at {shop} (its API: {shop}/docs).
 
-  curl -i {stage.shop_url}/products/7
-  curl -X PUT {control}/inventory/hang        # or errors, slow, reset, truncated; healthy again
-  curl -i {stage.shop_url}/products/7
-  curl -i {stage.shop_url}/checkout --json '{{"product": 7, "quantity": 1}}'
-  curl {control}/                             # what still reached each service
+  curl -i {shop}/products/7
+  curl -i {shop}/checkout --json '{{"product": 7, "quantity": 1}}'
+
+Let a service fall ill (errors, slow, hang, reset, truncated), or get well (healthy):
+
+  curl -X PUT {control}/inventory/hang
+  curl -X PUT {control}/all/healthy
+  curl {control}/      # what reached each service
 
 Ctrl-C ends it.""",
         markup=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from random import Random
 from types import TracebackType
 from typing import Final, NamedTuple, Self
@@ -16,6 +17,7 @@ from recloser.demo.tally import Answer, Visit
 
 RATE: Final = 100.0  # requests per second
 PATIENCE_SECONDS: Final = 5.0  # of a visitor; the shop's own time-outs are far shorter
+WARM_UP_VISITS: Final = 40
 POPULAR_PRODUCTS: Final = 10
 ALL_PRODUCTS: Final = 500
 
@@ -36,7 +38,7 @@ def wishes() -> Iterator[Wish]:
     """Yield what visitors ask for, without end and the same every time."""
     chance = Random(1234)  # noqa: S311 - repeatable on purpose
     while True:
-        route = chance.choices(ROUTES, weights=(30, 40, 30))[0]
+        route = chance.choices(ROUTES, weights=(25, 45, 30))[0]
         product = chance.randint(1, POPULAR_PRODUCTS if chance.random() < 0.9 else ALL_PRODUCTS)
         match route:
             case "products":
@@ -75,6 +77,11 @@ class Traffic:
         )
         self._visits = asyncio.TaskGroup()
 
+    async def warm_up(self) -> None:
+        """Send a few visitors that nobody notes: a worker's first answers are slow in any case."""
+        visits = (self._ask(wish) for wish in islice(wishes(), WARM_UP_VISITS))
+        await asyncio.gather(*visits)
+
     async def flow(self, phase: Phase, seconds: float) -> None:
         """Send visitors for so many seconds, without waiting for the last answers."""
         loop = asyncio.get_running_loop()
@@ -86,11 +93,14 @@ class Traffic:
 
     async def _visit(self, phase: Phase, wish: Wish) -> None:
         began = time.perf_counter()
-        try:
-            answer = judge(await self._client.request(wish.method, wish.path, json=wish.order))
-        except httpx2.HTTPError:
-            answer = Answer.ERROR
+        answer = await self._ask(wish)
         self._note(Visit(phase, wish.route, answer, time.perf_counter() - began))
+
+    async def _ask(self, wish: Wish) -> Answer:
+        try:
+            return judge(await self._client.request(wish.method, wish.path, json=wish.order))
+        except httpx2.HTTPError:
+            return Answer.ERROR
 
     async def __aenter__(self) -> Self:
         await self._client.__aenter__()
