@@ -717,6 +717,67 @@ async def test_concurrent_requests_share_nothing(app, registry):
     assert counts(registry) == {"calls": 66, "failures": 33, "ignored": 33}
 
 
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"failure_threshold": 9},
+        {"failure_rate_threshold": 0.5, "window_seconds": 60, "minimum_calls": 4},
+        {"failure_rate_threshold": 0.5, "window_calls": 10, "minimum_calls": 4},
+        {
+            "slow_call_duration": 5,
+            "slow_call_rate_threshold": 0.5,
+            "failure_rate_threshold": 0.5,
+            "minimum_calls": 4,
+        },
+        {"max_concurrent_calls": 5, "failure_threshold": 9},
+    ],
+    ids=["consecutive", "time window", "call window", "slow", "bulkhead"],
+)
+async def test_every_kind_of_policy_counts_a_guarded_endpoint(clock, policy):
+    """Successes and failures, each once; the rates trip at the very call that reaches them."""
+    registry = shop(clock, inventory={"failure_threshold": None, **policy})
+    app = FastAPI()
+    install(app, registry)
+
+    @app.get("/page")
+    @guard("inventory")
+    async def page(status: int = 200):
+        clock.advance(1)
+        return Response(status_code=status)
+
+    for status in (200, 200, 500):
+        await ask(app, f"/page?status={status}")
+    assert counts(registry) == {"calls": 3, "failures": 1, "ignored": 0}
+    assert registry["inventory"].state == "closed"
+    await ask(app, "/page?status=500")
+    expected = "open" if "failure_rate_threshold" in policy else "closed"
+    assert registry["inventory"].state == expected
+    if expected == "closed":
+        assert counts(registry) == {"calls": 4, "failures": 2, "ignored": 0}
+
+
+async def test_successes_leave_a_time_window_with_their_time(clock):
+    """A guard's success is counted when it happened, not whenever the window is next looked at."""
+    registry = shop(
+        clock, inventory={"failure_rate_threshold": 0.5, "window_seconds": 10, "minimum_calls": 2}
+    )
+    app = FastAPI()
+    install(app, registry)
+
+    @app.get("/page")
+    @guard("inventory")
+    async def page():
+        return "good"
+
+    for _ in range(4):
+        await ask(app)
+    clock.advance(6)
+    await ask(app)
+    assert registry["inventory"].snapshot().window.calls == 5
+    clock.advance(6)
+    assert registry["inventory"].snapshot().window.calls == 1
+
+
 async def test_a_refused_endpoint_is_not_run(app, registry):
     """Nor is the thread of a sync one occupied for long."""
     ran = []

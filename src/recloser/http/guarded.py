@@ -105,7 +105,7 @@ class Guarded:
             return None
         if holder.holds and any(hold.terms.driver is terms.driver for hold in holder.holds):
             return None  # one request counts once
-        if record is not None and terms.ticks:
+        if record is not None and not terms.times:
             hold = Hold(terms, record)
         else:
             permit = self._breaker.acquire()

@@ -27,13 +27,14 @@ class Terms:
         met: The breaker's name and the route's plan.
         replays: Whether any plan may serve a response again.
         faults: How exceptions are judged.
-        ticks: The breaker's recorder is all that a success needs: nothing is timed.
+        times: Calls are timed, so that each needs a permit from its beginning.
+        ticks: The recorder is all that a success needs: nothing depends on when it was.
         judges_results: The policy has something to say of what the endpoint returns.
         inner_counts: The endpoint uses the breaker itself: those calls count, the guard only refuses early.
             `None`: not seen yet.
     """
 
-    __slots__ = ("driver", "faults", "inner_counts", "judges_results", "met", "replays", "ticks")
+    __slots__ = ("driver", "faults", "inner_counts", "judges_results", "met", "replays", "ticks", "times")
 
     def __init__(
         self, driver: Driver, met: Met, *, replays: bool, faults: Faults, inner_counts: bool | None
@@ -45,7 +46,8 @@ class Terms:
         self.inner_counts = inner_counts
         policy = driver.policy
         self.judges_results = policy.failure_if is not None
-        self.ticks = policy.slow_call_duration is None and not policy.judges_rates
+        self.times = policy.slow_call_duration is not None
+        self.ticks = not (policy.judges_rates and policy.window_seconds is not None)
 
 
 class Hold:
@@ -91,8 +93,10 @@ class Hold:
             self.permit.ignore()
         elif isinstance(self._ticket, Permit):
             self._ticket.success()
-        else:
+        elif self.terms.ticks:
             self._ticket()
+        else:
+            self.terms.driver.succeeded(self._ticket)
 
     def fail(self, retry_after: str | None) -> None:
         """The endpoint has answered that it failed.

@@ -1,0 +1,204 @@
+"""The breakers in a site's own admin: a list, a page for each, and actions by POST."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.decorators import method_decorator
+from django.views.decorators.csrf import csrf_protect
+
+from recloser.core.breaker import CircuitBreaker
+from recloser.core.log import logger
+from recloser.django.description import page_note
+from recloser.django.lazy import registry
+from recloser.django.models import Breaker
+from recloser.django.operations import OPERATIONS
+
+
+class ActionForm(forms.Form):
+    """Why an operator acts, and until when."""
+
+    reason = forms.CharField(max_length=200)
+    until = forms.SplitDateTimeField(
+        required=False,
+        widget=forms.SplitDateTimeWidget(date_attrs={"type": "date"}, time_attrs={"type": "time"}),
+        help_text="The mode ends then; leave it empty to keep it until somebody changes it.",
+    )
+
+    def clean_until(self) -> datetime | None:
+        """Refuse an end that is past."""
+        until: datetime | None = self.cleaned_data["until"]
+        if until is not None and until <= timezone.now():
+            raise forms.ValidationError("Must lie in the future.")
+        return until if until is None or timezone.is_aware(until) else timezone.make_aware(until)
+
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Breaker]
+else:
+    _ModelAdmin = admin.ModelAdmin  # generic in its type stubs only
+
+
+@admin.register(Breaker)
+class BreakerAdmin(_ModelAdmin):
+    """Shows breakers to those who may view them, lets those act who may control them."""
+
+    list_template: ClassVar[str] = "admin/recloser/breaker_list.html"
+    page_template: ClassVar[str] = "admin/recloser/breaker_page.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add a URL per action to the admin's own; there are none to add, change or delete in the database."""
+        app, model = self.opts.app_label, self.opts.model_name
+
+        pages: list[tuple[str, Callable[..., HttpResponse], str]] = [
+            ("", self.changelist_view, "changelist"),
+            ("<path:object_id>/history/", self.history_view, "history"),
+            ("<path:object_id>/change/", self.change_view, "change"),
+            ("<path:object_id>/do/<str:operation>/", self.operate_view, "operate"),
+        ]
+        routes: Any = [
+            path(pattern, self.admin_site.admin_view(view), name=f"{app}_{model}_{name}")
+            for pattern, view, name in pages
+        ]
+        return cast("list[URLPattern]", routes)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002 - Django's signature
+        """Breakers are declared in the settings."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Breaker | None = None) -> bool:  # noqa: ARG002
+        """Breakers are declared in the settings."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Breaker | None = None) -> bool:  # noqa: ARG002
+        """Tell whether the user may act."""
+        return _may(request, "control_breaker")
+
+    def has_view_permission(self, request: HttpRequest, obj: Breaker | None = None) -> bool:  # noqa: ARG002
+        """Tell whether the user may look; who may act may look too."""
+        return self.has_change_permission(request) or _may(request, "view_breaker")
+
+    def get_object(
+        self,
+        request: HttpRequest,  # noqa: ARG002
+        object_id: str,
+        from_field: str | None = None,  # noqa: ARG002
+    ) -> Breaker | None:
+        """Stand for a breaker of the registry."""
+        return Breaker(name=object_id) if object_id in registry else None
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> TemplateResponse:
+        """List all breakers.
+
+        Raises:
+            PermissionDenied: The user may not look.
+        """
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        rows = [breaker.snapshot() for breaker in registry.values()]
+        context = {"title": "Circuit breakers", "rows": rows, **(extra_context or {})}
+        return self._page(request, self.list_template, context)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> TemplateResponse:
+        """Show one breaker, with the actions that the user may take.
+
+        Raises:
+            PermissionDenied: The user may not look.
+            Http404: There is no such breaker.
+        """
+        del form_url
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return self._breaker_page(request, _find(unquote(object_id)), ActionForm(), extra_context)
+
+    @method_decorator(csrf_protect)
+    def operate_view(self, request: HttpRequest, object_id: str, operation: str) -> HttpResponse:
+        """Act on a breaker.
+
+        Raises:
+            PermissionDenied: The user may not act.
+            Http404: There is no such breaker or action.
+        """
+        if not self.has_change_permission(request):
+            raise PermissionDenied
+        breaker = _find(unquote(object_id))
+        if operation not in OPERATIONS:
+            raise Http404(f"no action is named {operation!r}")
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        form = ActionForm(request.POST)
+        if not form.is_valid():
+            response = self._breaker_page(request, breaker, form, None)
+            response.status_code = 400
+            return response
+        label, _, may_end, apply = OPERATIONS[operation]
+        reason: str = form.cleaned_data["reason"]
+        apply(breaker, request.user.get_username(), reason, form.cleaned_data["until"] if may_end else None)
+        self._log(request, breaker, f"{label}: {reason}")
+        messages.success(request, f"{breaker.name}: {label.lower()} ({reason}).")
+        return HttpResponseRedirect(self._url("change", breaker.name))
+
+    def _breaker_page(
+        self, request: HttpRequest, breaker: CircuitBreaker, form: ActionForm, extra: dict[str, Any] | None
+    ) -> TemplateResponse:
+        context = {
+            "title": breaker.name,
+            "now": breaker.snapshot(),
+            "policy": breaker.policy,
+            "form": form,
+            "may_control": self.has_change_permission(request),
+            "operations": [
+                (self._url("operate", breaker.name, name), operation)
+                for name, operation in OPERATIONS.items()
+            ],
+            "history_url": self._url("history", breaker.name),
+            **(extra or {}),
+        }
+        return self._page(request, self.page_template, context)
+
+    def _page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> TemplateResponse:
+        request.current_app = self.admin_site.name
+        shared = {"opts": self.opts, "scope_note": page_note(), "list_url": self._url("changelist")}
+        return TemplateResponse(
+            request, template, {**self.admin_site.each_context(request), **shared, **context}
+        )
+
+    def _url(self, page: str, *arguments: str) -> str:
+        name = f"admin:{self.opts.app_label}_{self.opts.model_name}_{page}"
+        return reverse(name, args=arguments, current_app=self.admin_site.name)
+
+    def _log(self, request: HttpRequest, breaker: CircuitBreaker, message: str) -> None:
+        # Best effort: the database may be the very thing that is down.
+        try:
+            self.log_change(request, Breaker(name=breaker.name), message)
+        except Exception:
+            logger().exception("breaker %r: the admin's log could not be written: %s", breaker.name, message)
+
+
+def _may(request: HttpRequest, permission: str) -> bool:
+    user: Any = request.user
+    return bool(user.has_perm(f"recloser.{permission}"))
+
+
+def _find(name: str) -> CircuitBreaker:
+    if name not in registry:
+        raise Http404(f"no breaker is named {name!r}")
+    return registry[name]

@@ -1,0 +1,96 @@
+"""`manage.py recloser`: look at breakers, act on them, check their declaration."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from argparse import ArgumentParser
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.core.checks import ERROR, run_checks
+from django.core.management.base import BaseCommand, CommandError
+
+from recloser.core.breaker import CircuitBreaker
+from recloser.core.errors import RecloserError
+from recloser.django.checks import TAG
+from recloser.django.description import command_note, describe
+from recloser.django.lazy import registry
+from recloser.django.operations import OPERATIONS
+
+
+class Command(BaseCommand):
+    """Looks at breakers, acts on them, checks their declaration."""
+
+    help = "Look at the circuit breakers of RECLOSER, act on them, or check their declaration."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the actions."""
+        actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+        listing = actions.add_parser("list", help="show every breaker")
+        checking = actions.add_parser("check", help="run the system checks; exit code 1 if there is an error")
+        for name, operation in OPERATIONS.items():
+            acting = actions.add_parser(name, help=f"{operation.label.lower()}: {operation.effect}")
+            acting.add_argument("breaker")
+            acting.add_argument("--reason", required=True, help="why, for everybody who looks")
+            acting.add_argument("--by", default="", help="who; by default the user of this machine")
+            if operation.may_end:
+                acting.add_argument("--for", type=float, dest="seconds", help="end it after so many seconds")
+            acting.add_argument("--json", action="store_true", help="write JSON")
+        for reading in (listing, checking):
+            reading.add_argument("--json", action="store_true", help="write JSON")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Do what was asked.
+
+        Raises:
+            CommandError: It cannot be done, or a check found an error.
+        """
+        action: str = options["action"]
+        try:
+            if action == "check":
+                self._check(as_json=options["json"])
+            elif action == "list":
+                self._show(list(registry.values()), as_json=options["json"])
+            else:
+                breaker = registry[options["breaker"]]
+                self._act(breaker, options)
+                self._show([breaker], as_json=options["json"])
+        except (RecloserError, ValueError) as error:
+            raise CommandError(str(error)) from error
+
+    def _act(self, breaker: CircuitBreaker, options: dict[str, Any]) -> None:
+        seconds: float | None = options.get("seconds")
+        until = None if seconds is None else datetime.now(UTC) + timedelta(seconds=seconds)
+        by: str = options["by"] or getpass.getuser()
+        OPERATIONS[options["action"]].apply(breaker, by, options["reason"], until)
+
+    def _show(self, breakers: list[CircuitBreaker], *, as_json: bool) -> None:
+        described = [describe(breaker) for breaker in breakers]
+        if as_json:
+            self.stdout.write(json.dumps({"scope": command_note(), "breakers": described}, indent=2))
+            return
+        width = max((len(breaker.name) for breaker in breakers), default=0)
+        for breaker in breakers:
+            now = breaker.snapshot()
+            mode = f"  {now.mode.mode} by {now.mode.by}: {now.mode.why}" if now.mode.by else ""
+            self.stdout.write(
+                f"{now.name:<{width}}  {now.state:<9}  calls {now.calls}, failures {now.failures}{mode}"
+            )
+        self.stdout.write(f"\n{command_note()}")
+
+    def _check(self, *, as_json: bool) -> None:
+        messages = run_checks(tags=[TAG], include_deployment_checks=True)
+        if as_json:
+            told = [
+                {"id": found.id, "level": found.level, "message": found.msg, "hint": found.hint}
+                for found in messages
+            ]
+            self.stdout.write(json.dumps(told, indent=2))
+        else:
+            for found in messages:
+                self.stdout.write(f"{found.id}: {found.msg}\n  {found.hint}")
+            self.stdout.write(f"{len(messages)} issue{'s' * (len(messages) != 1)} found.")
+        if any(found.level >= ERROR for found in messages):
+            raise CommandError("RECLOSER is wrong", returncode=1)

@@ -1,0 +1,90 @@
+"""Between Django's requests and responses and those that plans speak of."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from django.conf import settings
+from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.utils import timezone, translation
+from django.utils.functional import SimpleLazyObject, empty
+
+from recloser.http.messages import Headers, Request, Response
+
+# No client can send a header of such a name.
+_ACTIVE: Final = frozenset({":language", ":timezone"})
+
+
+def describe(request: HttpRequest) -> Request:
+    """Describe a request; the active language and time zone select its answer like headers do."""
+    headers = tuple((name.lower(), value) for name, value in request.headers.items() if value)
+    active = {
+        ":language": translation.get_language() or "" if settings.USE_I18N else "",
+        ":timezone": timezone.get_current_timezone_name() if settings.USE_TZ else "",
+    }
+    return Request(
+        method=request.method or "GET",
+        scheme=request.scheme or "http",
+        host=_host(request),
+        path=request.path,
+        raw_path=request.path,
+        query=request.META.get("QUERY_STRING", ""),
+        headers=(*headers, *active.items()),
+        selecting=_ACTIVE,
+        personal=is_personal(request),
+    )
+
+
+def _host(request: HttpRequest) -> str:
+    try:
+        return request.get_host()
+    except DisallowedHost:
+        return ""
+
+
+def is_personal(request: HttpRequest) -> bool:
+    """Tell whether a session, a user, a CSRF token, a nonce or a message had a part in the answer so far.
+
+    Outer middleware will mark the response with what it knows of them only later.
+    """
+    known = request.__dict__
+    session = known.get("session")
+    messages = known.get("_messages")
+    return (
+        (session is not None and (session.accessed or session.modified))
+        or _has_user(known.get("user"))
+        or bool(known.keys() & {"_cached_user", "_acached_user"})
+        or known.get("auth") is not None  # who DRF or django-ninja found by a credential of any form
+        or bool(known.get("_csp_nonce"))
+        or (messages is not None and (messages.used or messages.added_new))
+        or bool(request.META.get("CSRF_COOKIE_NEEDS_UPDATE"))
+        or bool(request.META.get("REMOTE_USER"))
+    )
+
+
+def _has_user(user: object) -> bool:
+    if _is_lazy(user) and vars(user).get("_wrapped", empty) is empty:
+        return False  # nobody has looked
+    return user is not None and bool(getattr(user, "is_authenticated", True))
+
+
+def _is_lazy(user: object) -> bool:
+    return type(user) is SimpleLazyObject
+
+
+def head(response: HttpResponseBase) -> Response:
+    """Describe a response without its body."""
+    headers: Headers = tuple((name.lower(), value) for name, value in response.items())
+    cookies: Headers = tuple(("set-cookie", morsel.OutputString()) for morsel in response.cookies.values())
+    return Response(response.status_code, headers + cookies)
+
+
+def to_django(answer: Response) -> HttpResponse:
+    """Make Django's response of an answer."""
+    response = HttpResponse(answer.body, status=answer.status)
+    del response.headers["Content-Type"]
+    for name, _ in answer.headers:
+        response.headers[name.title()] = answer.header(name) or ""
+    return response

@@ -1,0 +1,1 @@
+"""A small Django project whose views depend on services that fail."""

@@ -1,0 +1,14 @@
+"""Lets tests in other processes say how the services do."""
+
+from __future__ import annotations
+
+import os
+
+from django.http import HttpRequest, JsonResponse
+
+from shopsite.services import OutageError, inventory
+
+
+def become(request: HttpRequest, condition: str) -> JsonResponse:
+    inventory.error = OutageError("down") if condition == "down" else None
+    return JsonResponse({"worker": os.getpid()})

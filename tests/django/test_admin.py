@@ -1,0 +1,221 @@
+"""The breakers in the site's admin: who may see them, who may act, and that acting leaves a trace."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.admin import AdminSite
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.contrib.contenttypes.models import ContentType
+from django.core.management import call_command
+from django.db import DatabaseError
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from shopsite.tools import trip
+
+from recloser.django import registry
+from recloser.django.admin import BreakerAdmin
+from recloser.django.models import Breaker
+from recloser.django.operations import OPERATIONS
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/admin/recloser/breaker/"
+PAGE = "/admin/recloser/breaker/inventory/change/"
+HISTORY = "/admin/recloser/breaker/inventory/history/"
+
+
+def action(name: str = "open", breaker: str = "inventory") -> str:
+    return f"/admin/recloser/breaker/{breaker}/do/{name}/"
+
+
+def client_of(username: str, *permissions: str, is_staff: bool = True) -> Client:
+    user = User.objects.create(username=username, is_staff=is_staff)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client = Client(enforce_csrf_checks=False)
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def clients() -> dict[str, Client]:
+    """A client for each kind of visitor."""
+    return {
+        "anonymous": Client(),
+        "customer": client_of("customer", "control_breaker", is_staff=False),
+        "staff": client_of("staff"),
+        "viewer": client_of("viewer", "view_breaker"),
+        "controller": client_of("controller", "control_breaker"),
+    }
+
+
+MATRIX = {
+    # who: (pages, an action by POST, an action by GET)
+    "anonymous": (302, 302, 302),
+    "customer": (302, 302, 302),
+    "staff": (403, 403, 403),
+    "viewer": (200, 403, 403),
+    "controller": (200, 302, 405),
+}
+
+
+@pytest.mark.parametrize("who", MATRIX)
+@pytest.mark.parametrize("page", [LIST, PAGE, HISTORY])
+def test_who_may_look(clients: dict[str, Client], who: str, page: str):
+    """Viewers and controllers see the pages, other staff are refused, all others sent to the login."""
+    assert clients[who].get(page).status_code == MATRIX[who][0]
+
+
+@pytest.mark.parametrize("who", MATRIX)
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_who_may_act(clients: dict[str, Client], who: str, name: str):
+    """Controllers act, by POST alone."""
+    assert clients[who].post(action(name), {"reason": "test"}).status_code == MATRIX[who][1]
+    assert clients[who].get(action(name)).status_code == MATRIX[who][2]
+    acted = registry["inventory"].mode.by == who or name == "reset"
+    assert acted is (who == "controller") or name == "reset"
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "mode"),
+    [
+        ("open", "open", "forced_open"),
+        ("close", "closed", "forced_closed"),
+        ("shadow", "open", "shadow"),
+        ("auto", "open", "auto"),
+        ("reset", "closed", "auto"),
+    ],
+)
+def test_action_acts(clients: dict[str, Client], name: str, state: str, mode: str):
+    """Each action does what it says to the breaker, in the user's name."""
+    trip()
+
+    response = clients["controller"].post(action(name), {"reason": "a drill"}, follow=True)
+
+    assert (registry["inventory"].state, registry["inventory"].mode.mode) == (state, mode)
+    assert "a drill" in response.content.decode()
+
+
+def test_action_leaves_a_trace(clients: dict[str, Client]):
+    """An action is written to the admin's log, and the breaker's history shows it."""
+    clients["controller"].post(action(), {"reason": "a drill"})
+
+    [entry] = LogEntry.objects.all()
+    assert (entry.user.username, entry.object_id, entry.change_message) == (
+        "controller",
+        "inventory",
+        "Force open: a drill",
+    )
+    assert entry.content_type == ContentType.objects.get_for_model(Breaker)
+    assert "Force open: a drill" in clients["viewer"].get(HISTORY).content.decode()
+    assert entry.get_admin_url() == PAGE
+
+
+def test_action_does_not_wait_for_its_log(
+    clients: dict[str, Client], monkeypatch: pytest.MonkeyPatch, caplog
+):
+    """The action is done although its log cannot be written."""
+
+    def fail(*_: object) -> None:
+        raise DatabaseError("gone")
+
+    monkeypatch.setattr(BreakerAdmin, "log_change", fail)
+
+    clients["controller"].post(action(), {"reason": "a drill"})
+
+    assert registry["inventory"].state == "open"
+    assert "admin's log could not be written" in caplog.text
+
+
+def test_reason_is_required(clients: dict[str, Client]):
+    """Without a reason nothing is done, and the page says so."""
+    response = clients["controller"].post(action(), {"reason": " "})
+
+    assert (response.status_code, registry["inventory"].state) == (400, "closed")
+    assert "This field is required" in response.content.decode()
+
+
+@pytest.mark.parametrize(("hours", "status"), [(1, 302), (-1, 400)])
+def test_mode_may_end(clients: dict[str, Client], hours: int, status: int):
+    """A mode may be given an end, in the future."""
+    until = timezone.localtime(timezone.now() + timedelta(hours=hours)).replace(microsecond=0)
+    fields = {"until_0": until.date().isoformat(), "until_1": until.time().isoformat()}
+
+    response = clients["controller"].post(action(), {"reason": "a drill", **fields})
+
+    assert response.status_code == status
+    assert registry["inventory"].mode.until == (until.timestamp() if hours > 0 else None)
+
+
+def test_csrf_token_is_needed(clients: dict[str, Client]):
+    """An action without a CSRF token is refused."""
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(User.objects.get(username="controller"))
+
+    assert client.post(action(), {"reason": "a drill"}).status_code == 403
+    assert registry["inventory"].state == "closed"
+
+
+@pytest.mark.parametrize(
+    "path", [action(breaker="nothing"), action("explode"), "/admin/recloser/breaker/nothing/change/"]
+)
+def test_unknown_is_not_found(clients: dict[str, Client], path: str):
+    """An unknown breaker or action is a 404."""
+    answer = clients["controller"].get if "change" in path else clients["controller"].post
+
+    assert answer(path, {"reason": "a drill"}).status_code == 404
+
+
+def test_pages_need_no_script(clients: dict[str, Client]):
+    """The pages work without JavaScript and with a strict content security policy."""
+    for page in (LIST, PAGE):
+        text = clients["controller"].get(page).content.decode()
+        content = text[text.index('id="content-main"') :]
+        assert "<script" not in content
+        assert " style=" not in content
+        assert "onclick" not in content
+        assert "one only" in content
+
+
+def test_viewer_sees_no_buttons(clients: dict[str, Client]):
+    """Who may only look is offered no action."""
+    assert "formaction" not in clients["viewer"].get(PAGE).content.decode()
+    assert "formaction" in clients["controller"].get(PAGE).content.decode()
+
+
+def test_origin_is_a_name(clients: dict[str, Client]):
+    """A breaker per origin has a page like any other."""
+    registry.for_origin("api.example:443")
+
+    page = clients["viewer"].get(reverse("admin:recloser_breaker_change", args=["api.example:443"]))
+
+    assert page.status_code == 200
+
+
+def test_admin_index_lists_the_breakers(clients: dict[str, Client]):
+    """The admin's index links to the list."""
+    assert LIST in clients["viewer"].get("/admin/").content.decode()
+
+
+def test_another_site_may_have_it():
+    """Any AdminSite can register the page."""
+    site = AdminSite(name="other")
+    site.register(Breaker, BreakerAdmin)
+
+    assert "recloser_breaker_operate" in {pattern.name for pattern in site._registry[Breaker].get_urls()}
+
+
+@pytest.mark.parametrize("app", [[], ["recloser"]])
+def test_migrations_are_whole(app: list[str]):
+    """`makemigrations --check` finds nothing to do."""
+    call_command("makemigrations", *app, check=True, dry_run=True, verbosity=0)
+
+
+def test_permissions_are_created():
+    """`migrate` creates the permissions to view and to control."""
+    of_app = Permission.objects.filter(content_type__app_label="recloser")
+
+    assert set(of_app.values_list("codename", flat=True)) == {"view_breaker", "control_breaker"}

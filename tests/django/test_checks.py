@@ -1,0 +1,198 @@
+"""System checks tell what is wrong, each with a stable id and a hint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.checks import CheckMessage, run_checks
+from django.test import override_settings
+
+from recloser.django import breaker, guard
+from recloser.django.checks import TAG
+from recloser.django.lazy import NAMES_ASKED_FOR
+
+OURS = "recloser.django.CircuitBreakerMiddleware"
+
+
+@pytest.fixture(autouse=True)
+def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment says nothing of workers."""
+    monkeypatch.delenv("WEB_CONCURRENCY", raising=False)
+    monkeypatch.delenv("GUNICORN_CMD_ARGS", raising=False)
+
+
+def found(identity: str, *, deploy: bool = False) -> list[CheckMessage]:
+    messages = run_checks(tags=[TAG], include_deployment_checks=deploy)
+    assert all(message.hint for message in messages)
+    assert all(message.id.startswith("recloser.") for message in messages)
+    return [message for message in messages if message.id == f"recloser.{identity}"]
+
+
+def declared(**sections: Any) -> Any:
+    return override_settings(
+        RECLOSER={"BREAKERS": {"inventory": {}, "payments": {}, "prices": {}}, **sections}
+    )
+
+
+@pytest.mark.parametrize(
+    "identity", ["E001", "E002", "E003", "E004", "W001", "W002", "W003", "W004", "W005", "W006", "W008"]
+)
+def test_project_of_the_tests_is_fine(identity: str):
+    """A right project is told nothing (but of its guards that have no plan)."""
+    assert found(identity) == []
+
+
+def test_e001_setting_is_missing():
+    """E001: RECLOSER is not set."""
+    with override_settings(RECLOSER=None):
+        [message] = found("E001")
+        assert "RECLOSER" in message.hint
+
+
+def test_e002_each_problem_of_the_setting():
+    """E002: every wrong value and unknown key, each by itself."""
+    with declared(BREAKERS={"a": {"recovery_timeout": "30s"}, "b": {"recovery_timout": 3}}, EXPOSE=1):
+        messages = found("E002")
+    assert [message.msg.partition(" is wrong")[0] for message in messages] == [
+        'RECLOSER["BREAKERS"]["b"]["recovery_timout"]',
+        'RECLOSER["BREAKERS"]["a"]["recovery_timeout"]',
+    ]
+    assert "did you mean 'recovery_timeout'" in messages[0].hint
+
+
+def test_e003_route_without_a_view():
+    """E003: an entry of ROUTES resolves to nothing, the nearest name is told."""
+    with declared(
+        ROUTES={"shop:ruoted": {"breakers": ["inventory"]}, "/plain/": {"breakers": ["inventory"]}}
+    ):
+        [message] = found("E003")
+    assert message.msg == 'RECLOSER["ROUTES"]["shop:ruoted"] resolves to no view.'
+    assert "did you mean 'shop:routed'" in message.hint
+
+
+def test_e004_unknown_breaker_in_code():
+    """E004: a guard or `breaker()` names no declared breaker, or a guard's plan can never answer."""
+
+    @guard("inventry", plan=["unavailable"])
+    def view(request: object) -> None: ...
+
+    @guard("inventory", plan=["unavailable", "unavailable", {"stael": 1}])
+    def other(request: object) -> None: ...
+
+    breaker("paymnets")
+    try:
+        messages = found("E004")
+    finally:
+        del NAMES_ASKED_FOR["paymnets"]
+    told = [message.msg for message in messages]
+    assert any("breaker('paymnets')" in text for text in told)
+    assert any("view: guard('inventry')" in text for text in told)
+    assert any("other: guard('inventory').plan[2]" in text for text in told)
+    assert view is not other
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("WEB_CONCURRENCY", "4"), ("GUNICORN_CMD_ARGS", "--bind x --workers=3")]
+)
+def test_w001_workers_share_nothing(monkeypatch: pytest.MonkeyPatch, name: str, value: str):
+    """W001: several workers, and no shared store."""
+    monkeypatch.setenv(name, value)
+    assert len(found("W001")) == 1
+
+
+def test_w001_deployment(monkeypatch: pytest.MonkeyPatch):
+    """W001 is also told of any deployment that does not say that it has one worker."""
+    assert len(found("W001", deploy=True)) == 1
+    monkeypatch.setenv("WEB_CONCURRENCY", "1")
+    assert found("W001", deploy=True) == []
+
+
+def test_w002_no_middleware():
+    """W002: the middleware is missing."""
+    with override_settings(MIDDLEWARE=["django.middleware.common.CommonMiddleware"]):
+        assert len(found("W002")) == 1
+
+
+def test_w003_middleware_is_not_last():
+    """W003: the middleware is not innermost, or there twice."""
+    with override_settings(MIDDLEWARE=[OURS, "django.middleware.common.CommonMiddleware"]):
+        assert len(found("W003")) == 1
+    with override_settings(MIDDLEWARE=[OURS, OURS]):
+        assert len(found("W003")) == 1
+
+
+def test_w004_cache_is_not_shared(monkeypatch: pytest.MonkeyPatch):
+    """W004: stale answers are kept in a cache that the several workers do not share."""
+    monkeypatch.setenv("WEB_CONCURRENCY", "2")
+    with declared(CACHE={"alias": "responses"}):
+        assert len(found("W004")) == 1
+    assert found("W004") == []
+
+
+def test_w005_several_origins():
+    """W005: one breaker covers several origins."""
+    with declared(BREAKERS={"inventory": {"origins": ["https://a.example", "https://b.example"]}}):
+        [message] = found("W005")
+    assert "a.example:443, b.example:443" in message.msg
+
+
+def counts(**knobs: object) -> dict[str, object]:
+    return {"inventory": {"origins": ["https://a.example"], **knobs}}
+
+
+@pytest.mark.parametrize(
+    ("knobs", "warned"),
+    [
+        ({"failure_on": [ConnectionError]}, True),
+        ({"failure_on": [Exception]}, False),
+        ({"failure_on": [ConnectionError, "httpx:HTTPStatusError"]}, False),
+        ({"failure_on": [ConnectionError, lambda error: True]}, False),
+        ({"ignore": ["httpx:HTTPError"]}, True),
+    ],
+)
+def test_w006_no_failure_status(knobs: dict[str, Any], warned: bool, monkeypatch: pytest.MonkeyPatch):
+    """W006: a breaker of an origin counts no HTTP status as a failure."""
+    import sys
+
+    import httpx
+
+    assert sys.modules["httpx"] is httpx
+    for module in ("httpx2", "requests", "aiohttp"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    with declared(BREAKERS=counts(**knobs)):
+        assert bool(found("W006")) is warned
+
+
+def test_w007_no_plan():
+    """W007: a guarded view or route for which nothing says what is answered."""
+
+    @guard("inventory")
+    def view(request: object) -> None: ...
+
+    with declared(ROUTES={"shop:routed": {"breakers": ["payments"]}}):
+        told = [message.msg for message in found("W007")]
+    assert any("test_w007_no_plan.<locals>.view: guard('inventory')" in text for text in told)
+    assert any('RECLOSER["ROUTES"]["shop:routed"], where \'payments\'' in text for text in told)
+    assert view is not None
+
+
+def test_w008_impatient_breaker():
+    """W008: a breaker probes before its service can have started."""
+    with declared(BREAKERS={"inventory": {"recovery_timeout": 15, "startup_time": 10}}):
+        [message] = found("W008")
+    assert "20 s" in message.hint
+
+
+def all_checks() -> list[Callable[..., object]]:
+    from recloser.django.checks import CHECKS, DEPLOY_CHECKS
+
+    return [*CHECKS, *DEPLOY_CHECKS]
+
+
+def test_wrong_setting_is_told_once():
+    """A wrong RECLOSER is told by one check, the others have nothing to look at."""
+    with override_settings(RECLOSER={"BREKERS": {}}):
+        messages = [message for check in all_checks() for message in check()]
+    assert {message.id for message in messages} == {"recloser.E002"}

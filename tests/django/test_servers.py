@@ -1,0 +1,114 @@
+"""The shop under the servers that Django projects run on: real processes, real sockets."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+
+HERE = Path(__file__).parent
+STOP_SECONDS = 15.0
+
+GUNICORN = ["gunicorn", "shopsite.wsgi:application", "--bind", "fd://{fd}", "--threads", "2"]
+UVICORN = [
+    "uvicorn",
+    "shopsite.asgi:application",
+    "--fd",
+    "{fd}",
+    "--lifespan",
+    "off",
+    "--log-level",
+    "error",
+]
+
+
+@contextmanager
+def serving(*command: str) -> Iterator[str]:
+    """Run a server on a free port; the socket listens before it starts, so that nothing needs waiting for."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        words = [word.format(fd=listener.fileno()) for word in command]
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(HERE),
+            "DJANGO_SETTINGS_MODULE": "shopsite.settings",
+        }
+        server = subprocess.Popen(
+            [sys.executable, "-m", *words],
+            env=environment,
+            pass_fds=[listener.fileno()],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.send_signal(signal.SIGTERM)
+            try:
+                server.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+                raise
+
+
+def client_of(url: str) -> httpx2.Client:
+    # A connection per request, so that all workers get some.
+    limits = httpx2.Limits(max_keepalive_connections=0)
+    return httpx2.Client(base_url=url, timeout=30, trust_env=False, limits=limits)
+
+
+@pytest.mark.parametrize("command", [GUNICORN, UVICORN], ids=["gunicorn", "uvicorn"])
+@pytest.mark.parametrize("path", ["/product/", "/product-async/", "/class-async/"])
+def test_outage_is_survived(command: list[str], path: str):
+    """A page keeps coming while its service is down, then anew when the service is back."""
+    with serving(*command) as url, client_of(url) as client:
+        fresh = client.get(path)
+        assert (fresh.status_code, fresh.json()) == (200, {"quantity": 7})
+        assert "recloser" not in fresh.headers
+
+        client.get("/control/down/")
+        assert client.get(path).status_code == 500  # the failure that trips
+
+        degraded = client.get(path)
+        assert (degraded.status_code, degraded.json()) == (200, {"quantity": 7})
+        assert degraded.headers["cache-status"].startswith("recloser; hit; ttl=")
+        assert int(degraded.headers["age"]) >= 0
+
+        head = client.head(path)
+        assert (head.status_code, head.content) == (200, b"")
+
+        other = client.get("/pay/")
+        assert other.status_code == 500  # another circuit, still closed
+
+
+def test_preloaded_workers_decide_alone():
+    """Workers forked after the application was loaded each have breakers of their own."""
+    with serving(*GUNICORN, "--preload", "--workers", "2") as url, client_of(url) as client:
+        workers = {client.get("/control/down/").json()["worker"] for _ in range(60)}
+        assert len(workers) == 2
+
+        statuses = [client.get("/raises/").status_code for _ in range(60)]
+
+        assert statuses.count(500) == 2  # one failure trips each worker
+        assert set(statuses) == {500, 503}
+
+
+@pytest.mark.parametrize("command", [GUNICORN, UVICORN], ids=["gunicorn", "uvicorn"])
+def test_stream_is_watched_to_its_end(command: list[str]):
+    """A streamed body that breaks half-way counts as a failure."""
+    path = "/streams/" if command is GUNICORN else "/streams-async/"
+    with serving(*command) as url, client_of(url) as client:
+        assert client.get(path).text == "one two"
+        client.get("/control/down/")
+        with pytest.raises(httpx2.HTTPError):
+            client.get(path)
+
+        assert client.get(path).text == "one two"  # the last good one
