@@ -32,7 +32,7 @@ lint: $(VENV)/ready
 	$(BIN)/mypy
 	$(BIN)/pyright
 
-bench: $(VENV)/bench
+bench: $(VENV)/ready
 	$(BIN)/python -m benchmarks $(ARGS)
 
 format: $(VENV)/ready
@@ -41,10 +41,6 @@ format: $(VENV)/ready
 
 $(VENV)/ready: pyproject.toml tools/environment.py
 	$(PYTHON) tools/environment.py $(VENV) --group dev --extra httpx --extra httpx2 --extra fastapi --extra django --extra demo
-	@touch $@
-
-$(VENV)/bench: $(VENV)/ready
-	$(PYTHON) tools/environment.py $(VENV) --group dev --group bench --extra httpx --extra httpx2 --extra fastapi --extra django --extra demo
 	@touch $@
 
 clean:

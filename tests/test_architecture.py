@@ -25,7 +25,7 @@ ARROWS = {
     "fastapi": {"asgi", "http", "registry", "core"},
     "django": {"http", "registry", "config", "core"},
     "demo": {"asgi", "http", "registry", "config", "core"},
-    "cli": {"demo", "registry", "config", "core"},
+    "cli": {"demo", "http", "registry", "config", "core"},
     "__init__": {"registry", "core"},
 }
 

@@ -56,7 +56,7 @@ def main() -> None:
         print(f"Python {label} is the newest installed interpreter: tested already.")
         return
     folder = ROOT / f".venv-{label}"
-    build(folder, str(python), ["test"], EXTRAS)
+    build(folder, str(python), ["test", "bench"], EXTRAS)
     print(f"Python {label}:", flush=True)
     inside = str(folder / "bin" / "python")
     sys.exit(subprocess.run([inside, *sys.argv[2:]], check=False, cwd=ROOT).returncode)
