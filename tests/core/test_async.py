@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from contextvars import ContextVar
 
 import anyio
 import anyio.lowlevel
@@ -165,6 +168,71 @@ async def test_async_fallbacks_answer(build: Build):
     assert await fetch("good") == "instead of CircuitOpenError"
     with pytest.raises(CircuitOpenError):
         await remembered("d", "good")
+
+
+async def test_a_task_groups_failure_is_judged_by_its_leaves(build: Build):
+    """One failing child among cancelled ones is a failure; a group of refusals is none."""
+    breaker, other = build(), build("other")
+    fail(other)
+
+    async def break_off() -> None:
+        raise Boom
+
+    async def ask_other() -> None:
+        async with other.calling():
+            pass
+
+    @breaker
+    async def together(*children: Callable[[], Awaitable[None]]) -> None:
+        async with anyio.create_task_group() as tasks:
+            for child in children:
+                tasks.start_soon(child)
+
+    with pytest.raises(ExceptionGroup):
+        await together(ask_other, anyio.sleep_forever)
+    assert (breaker.state, breaker.snapshot().ignored) == (State.CLOSED, 1)
+    with pytest.raises(ExceptionGroup):
+        await together(break_off, anyio.sleep_forever)
+    assert breaker.state is State.OPEN
+
+
+async def test_a_call_runs_in_its_callers_context(build: Build):
+    """Context variables that a guarded function sets are set for its caller, as without a breaker."""
+    variable: ContextVar[str] = ContextVar("variable", default="unset")
+    breaker = build()
+
+    async def put(value: str) -> None:
+        variable.set(value)
+
+    await breaker(put)("decorated")
+    assert variable.get() == "decorated"
+    await breaker.call_async(put, "called")
+    assert variable.get() == "called"
+    breaker(variable.set)("sync")
+    assert variable.get() == "sync"
+
+
+async def test_a_storm_of_tasks_is_counted_exactly(build: Build):
+    """Tasks that succeed, fail and are cancelled in turn: each is counted as what it was."""
+    breaker = build(failure_threshold=None, max_concurrent_calls=200)
+
+    @breaker
+    async def work(number: int) -> None:
+        await anyio.lowlevel.checkpoint()
+        if number % 3 == 0:
+            raise Boom
+        if number % 3 == 1:
+            await anyio.sleep_forever()
+
+    async def run(number: int) -> None:
+        with suppress(Boom), anyio.move_on_after(0.01):
+            await work(number)
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(150):
+            tasks.start_soon(run, number)
+    seen = breaker.snapshot()
+    assert (seen.calls, seen.failures, seen.ignored, seen.in_flight) == (100, 50, 50, 0)
 
 
 def test_several_loops_share_a_breaker(build: Build):

@@ -172,6 +172,45 @@ def test_a_bulkhead_never_exceeds_its_bound_and_gets_all_back(build: Build):
     assert len({id(error) for error in full}) == len(full)
 
 
+def test_each_trip_is_told_once(build: Build):
+    """However many failures meet the threshold at the same moment, one of them opens the circuit."""
+    breaker, heard = build(failure_threshold=THREADS), Heard()
+    breaker.add_listener(heard)
+    rounds, meet = 100, threading.Barrier(THREADS)
+
+    def work(number: int) -> None:
+        for _ in range(rounds):
+            permit = breaker.acquire()
+            meet.wait(PATIENCE)
+            permit.failure(Boom())
+            meet.wait(PATIENCE)
+            if number == 0:
+                assert breaker.state is State.OPEN
+                breaker.reset(by="ann", reason="next round")
+            meet.wait(PATIENCE)
+
+    storm(work)
+    assert heard.states == ["open", "closed"] * rounds
+    assert breaker.snapshot().failures == THREADS * rounds
+
+
+def test_no_subscription_is_lost(build: Build):
+    """Listeners may come and go from many threads at once."""
+    breaker, counts = build(), [0] * THREADS
+
+    def work(number: int) -> None:
+        def count(event: object) -> None:
+            counts[number] += 1
+
+        for _ in range(50):
+            breaker.add_listener(count)
+            breaker.add_listener(count)()
+
+    storm(work)
+    breaker.reset(by="ann", reason="to be told")
+    assert counts == [50] * THREADS
+
+
 def test_steering_amid_a_storm_leaves_a_working_breaker(build: Build, clock: Clock):
     """Operators, listeners and snapshots may come at any moment; events stay in order."""
     breaker = build(failure_threshold=2, recovery_timeout=1)

@@ -42,8 +42,9 @@ class Delivery:
             try:
                 if not draining.acquire(blocking=False):
                     break
-                while events:
-                    self.tell(events.pop(0))
+                self._tell_all(
+                    events
+                )  # a call, since Python takes signals in a loop's jump outside of the `try`
             finally:
                 # A signal handler may raise between any two of these calls: only an unconditional release is safe.
                 try:  # noqa: SIM105
@@ -58,6 +59,10 @@ class Delivery:
                 listener(event)
             except Exception:
                 logger().exception("breaker %r: the listener %r raised on %r", self._breaker, listener, event)
+
+    def _tell_all(self, events: list[Event]) -> None:
+        while events:
+            self.tell(events.pop(0))
 
     def renew(self) -> None:
         """Forget who is at it: in a fork's child nobody is."""

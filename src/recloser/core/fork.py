@@ -53,9 +53,9 @@ def _after_in_parent() -> None:
 def _after_in_child() -> None:
     global _forking  # noqa: PLW0603 - whoever waited for the old one is not here
     _forking = RLock()
-    for one in _held.pop():
-        one.after_fork_in_child()
     _held.clear()
+    for one in _everyone():  # also those made on the eve of the fork
+        one.after_fork_in_child()
 
 
 def _everyone() -> list[Forkable]:
