@@ -5,6 +5,7 @@ It belongs innermost, so that CORS, compression and session middleware wrap degr
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from recloser.core.scope import current
@@ -30,6 +31,17 @@ def _no_facts(_: ASGIScope) -> RouteFacts:
     return _NO_FACTS
 
 
+async def in_thread(call: Callable[[], object]) -> object:
+    """Run a function that may block in a thread, with a copy of the context, under asyncio or trio."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        from trio.to_thread import run_sync  # noqa: PLC0415 - it is there if it is what runs
+
+        return await run_sync(call)
+    return await asyncio.to_thread(call)
+
+
 class CircuitBreakerMiddleware:
     """Answers the requests that an open circuit refuses.
 
@@ -40,6 +52,7 @@ class CircuitBreakerMiddleware:
         on_start: Run once before the first request, or at start-up where the server announces that; what it
             raises stops the start.
         facts: Tells what is known of a request's route, from an ASGI scope that the router has filled.
+        native: Makes the framework's own request, which plans may look at, of an ASGI scope.
 
     Raises:
         ConfigurationError: Lists all that is wrong with the breakers' plans.
@@ -53,9 +66,13 @@ class CircuitBreakerMiddleware:
         expose: bool = False,
         on_start: Callable[[], object] | None = None,
         facts: FactsOf = _no_facts,
+        native: Callable[[ASGIScope], object] = dict,
     ) -> None:
         self.app = app
-        self.responder = registry if isinstance(registry, Responder) else Responder(registry, expose=expose)
+        if not isinstance(registry, Responder):
+            registry = Responder(registry, expose=expose, in_thread=in_thread)
+        self.responder = registry
+        self._native = native
         self._facts = facts
         self._on_start = on_start
 
@@ -63,7 +80,7 @@ class CircuitBreakerMiddleware:
         """Serve one connection."""
         kind = scope["type"]
         if kind == "http":
-            exchange = Exchange(self.responder, self._facts, scope, send)
+            exchange = Exchange(self.responder, self._facts, scope, send, self._native)
         elif kind == "websocket":
             exchange = WebSocketExchange(self.responder, self._facts, scope, send)
         else:

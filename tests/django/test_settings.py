@@ -198,15 +198,3 @@ def test_breakers_are_in_the_template_context_on_request(opened: object):
 
     assert page.render({}, RequestFactory().get("/")) == "open 0"
     assert Template("{{ breakers }}").render(Context()) == ""
-
-
-def test_template_of_a_plan_is_rendered_by_django(opened: CircuitBreaker):
-    """A plan's template is rendered by the project's engine, and knows the refusal."""
-    from recloser.django.templates import render
-
-    with pytest.raises(CircuitOpenError) as caught:
-        opened.acquire()
-
-    page = render("shop/unavailable.html", RequestFactory().get("/shop/"), caught.value)
-
-    assert page == "<p>/shop/ without inventory: back in 30 s</p>\n"

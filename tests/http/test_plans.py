@@ -264,17 +264,32 @@ def test_a_plan_may_be_written_as_data(form, expected):
                 (
                     "p[0]",
                     "{'stael': None}",
-                    "must name exactly one of stale, json, unavailable (did you mean 'stale'?)",
+                    "must name exactly one of stale, json, response, compute, template, unavailable (did you mean 'stale'?)",
                 )
             ],
         ),
         (5, [("p", "5", "must be a list of strategies, such as [{'stale': 600}, {'json': {}}]")]),
         (b"x", [("p", "b'x'", "must be a list of strategies, such as [{'stale': 600}, {'json': {}}]")]),
         ([5], [("p[0]", "5", "must be a strategy, such as {'stale': 600}")]),
-        ([{}], [("p[0]", "{}", "must name exactly one of stale, json, unavailable")]),
+        (
+            [{}],
+            [
+                (
+                    "p[0]",
+                    "{}",
+                    "must name exactly one of stale, json, response, compute, template, unavailable",
+                )
+            ],
+        ),
         (
             [{"stale": 600, "json": {}}],
-            [("p[0]", "{'stale': 600, 'json': {}}", "must name exactly one of stale, json, unavailable")],
+            [
+                (
+                    "p[0]",
+                    "{'stale': 600, 'json': {}}",
+                    "must name exactly one of stale, json, response, compute, template, unavailable",
+                )
+            ],
         ),
         (
             [{"stale": -1}, {"json": {}, "statsu": 1, "x": 2}, {"unavailable": 5}],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
 from typing import Final, TypeVar
 
 from asgiref.sync import async_to_sync, sync_to_async
@@ -13,14 +14,12 @@ from recloser.core.errors import CallRejectedError
 from recloser.django.exchange import Exchange
 from recloser.django.messages import to_django
 from recloser.django.shared_cache import SharedResponses
-from recloser.http import plans
 from recloser.http.messages import Response
 from recloser.http.plan import Plan
 
 T = TypeVar("T")
 
-# Strategies that answer at once.
-_IMMEDIATE: Final = (plans.Stale, plans.Json, plans.Unavailable)
+_at_once: Final[ContextVar[bool]] = ContextVar("recloser_at_once", default=False)
 
 
 def answer(exchange: Exchange, request: HttpRequest, refusal: CallRejectedError) -> HttpResponse:
@@ -42,18 +41,26 @@ async def answer_async(exchange: Exchange, request: HttpRequest, refusal: CallRe
 
 def _run(exchange: Exchange, refusal: CallRejectedError, plan: Plan) -> Response:
     answering = exchange.responder.answer
-    if all(isinstance(strategy, _IMMEDIATE) for strategy in plan.strategies):
+    if not plan.waits:
         return _result(answering(exchange.request(), refusal, plan))
     return async_to_sync(answering)(exchange.request(), refusal, plan)
 
 
+def in_thread(call: Callable[[], object]) -> object:
+    """Run a function that may block: in place where no event loop waits for it, else where views run."""
+    return call() if _at_once.get() else sync_to_async(call)()
+
+
 def _result(coroutine: Coroutine[object, None, T]) -> T:
     # It waits for nothing, so that no event loop is needed.
+    token = _at_once.set(True)
     try:
         coroutine.send(None)
     except StopIteration as done:
         result: T = done.value
         return result
+    finally:
+        _at_once.reset(token)
     raise RuntimeError("a strategy that answers at once has waited")
 
 

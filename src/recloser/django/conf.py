@@ -10,8 +10,10 @@ from django.conf import settings
 
 from recloser.core.errors import ConfigurationError, Problem
 from recloser.django import signals
+from recloser.django.answers import in_thread
 from recloser.django.routes import Routes, read_routes
 from recloser.django.shared_cache import SharedResponses
+from recloser.django.templates import render
 from recloser.http.cache import ResponseCache
 from recloser.http.responder import Responder
 from recloser.registry import Registry
@@ -80,7 +82,9 @@ def build(registry: Registry) -> Installation:
     own = _own(getattr(settings, SETTING, None))
     problems += own.problems
     try:
-        responder = Responder(registry, expose=own.expose, cache=own.cache)
+        responder = Responder(
+            registry, expose=own.expose, cache=own.cache, in_thread=in_thread, render=render
+        )
     except ConfigurationError as error:
         raise ConfigurationError([*error.problems, *problems]) from None
     if problems:

@@ -34,6 +34,7 @@ def describe(request: HttpRequest) -> Request:
         headers=(*headers, *active.items()),
         selecting=_ACTIVE,
         personal=is_personal(request),
+        native=request,
     )
 
 

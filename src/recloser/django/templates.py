@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import math
+
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 
 from recloser.core.errors import CallRejectedError
+from recloser.http.messages import Request
 
 
-def render(name: str, request: HttpRequest | None, error: CallRejectedError) -> str:
+def render(name: str, request: Request, error: CallRejectedError) -> str:
     """Render the page that a refused request gets.
 
     Args:
         name: The template's.
-        request: Django's, for context processors.
+        request: Whose native one is Django's, for context processors.
         error: The refusal; the template knows it as `refusal`, and its seconds as `retry_after`.
 
     Raises:
         TemplateDoesNotExist: No engine knows the template.
     """
-    context = {"refusal": error, "retry_after": round(error.retry_after)}
-    return render_to_string(name, context, request)
+    context = {"refusal": error, "retry_after": max(1, math.ceil(error.retry_after))}
+    native = request.native if isinstance(request.native, HttpRequest) else None
+    return render_to_string(name, context, native)

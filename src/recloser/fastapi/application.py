@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
 
 from recloser.asgi import CircuitBreakerMiddleware, MountedMiddleware
 from recloser.core.errors import CallRejectedError, ConfigurationError, RecloserError
 from recloser.fastapi.survey import Survey, has_own_breakers
+from recloser.http import messages
 from recloser.http.cache import ResponseCache
 from recloser.http.exchange import ASGIScope, exchange_of
 from recloser.http.responder import Responder, RouteFacts
 from recloser.registry import Registry
 
+if TYPE_CHECKING:  # Jinja need not be installed
+    from starlette.templating import Jinja2Templates
+
 
 def install(
-    app: Starlette, registry: Registry, *, expose: bool | None = None, cache: ResponseCache | None = None
+    app: Starlette,
+    registry: Registry,
+    *,
+    expose: bool | None = None,
+    cache: ResponseCache | None = None,
+    templates: Jinja2Templates | None = None,
 ) -> None:
     """Let an application answer for its open circuits.
 
@@ -31,6 +43,7 @@ def install(
         registry: Its breakers.
         expose: Name breakers, strategies and errors in answers; by default in debug mode only.
         cache: Where responses are kept for `plans.stale`; by default in this process, as the declaration says.
+        templates: The engine of `plans.template`.
 
     Raises:
         ConfigurationError: Lists all that is wrong with the breakers' plans.
@@ -40,7 +53,13 @@ def install(
         raise RuntimeError("install(app, registry) must be called before the application serves anything")
     if has_own_breakers(app):
         raise RuntimeError("install(app, registry) must be called once per application")
-    responder = Responder(registry, expose=app.debug if expose is None else expose, cache=cache)
+    responder = Responder(
+        registry,
+        expose=app.debug if expose is None else expose,
+        cache=cache,
+        in_thread=run_in_threadpool,
+        render=None if templates is None else partial(_render, templates),
+    )
     installation = _Installation(app, responder)
     app.user_middleware.append(
         Middleware(
@@ -48,9 +67,18 @@ def install(
             registry=responder,
             on_start=installation.start,
             facts=installation.facts,
+            native=Request,
         )
     )
     _add_handler(app, responder)
+
+
+def _render(
+    templates: Jinja2Templates, name: str, request: messages.Request, error: CallRejectedError
+) -> str:
+    native: Any = request.native
+    context = {"refusal": error, "retry_after": max(1, math.ceil(error.retry_after))}
+    return bytes(templates.TemplateResponse(native, name, context).body).decode()
 
 
 class _Installation:

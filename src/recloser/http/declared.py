@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from recloser.config.declaration import PlanDeclaration
+from recloser.config.imports import load
 from recloser.core.errors import ConfigurationError, Problem
 from recloser.core.policy import nearest
 from recloser.http import plans
@@ -96,6 +97,25 @@ def _make_json(value: object, options: Mapping[str, Any]) -> Strategy:
     return plans.json(value, **options)
 
 
+def _make_response(value: Any, options: Mapping[str, Any]) -> Strategy:
+    return plans.response(value, **options)
+
+
+def _make_compute(value: Any, _: Mapping[str, Any]) -> Strategy:
+    if isinstance(value, str):
+        found, fix = load(value)
+        if not fix and not callable(found):
+            fix = plans.NO_FUNCTION
+        if fix:
+            raise ConfigurationError([Problem("compute", repr(value), fix)])
+        value = found
+    return plans.compute(value)
+
+
+def _make_template(value: Any, options: Mapping[str, Any]) -> Strategy:
+    return plans.template(value, **options)
+
+
 def _make_unavailable(value: object, _: Mapping[str, Any]) -> Strategy:
     if value not in (None, True, {}):
         raise ConfigurationError([Problem("unavailable", repr(value), "takes no value: write 'unavailable'")])
@@ -110,5 +130,8 @@ class _Maker(NamedTuple):
 _MAKERS: Final[Mapping[str, _Maker]] = {
     "stale": _Maker(_make_stale),
     "json": _Maker(_make_json, ("status", "unsafe")),
+    "response": _Maker(_make_response, ("status", "headers", "media_type", "unsafe")),
+    "compute": _Maker(_make_compute),
+    "template": _Maker(_make_template, ("status", "unsafe")),
     "unavailable": _Maker(_make_unavailable),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import replace
 from typing import Any, Final, TypeAlias, cast
 from urllib.parse import parse_qsl
 
@@ -47,12 +48,21 @@ class Exchange(Holder):
         facts: Tells what is known of the route.
         scope: The ASGI scope.
         send: The server's side.
+        native: Makes the framework's own request of the scope.
     """
 
-    __slots__ = ("_facts", "_head", "_is_gone", "_scope", "_send", "_tee")
+    __slots__ = ("_facts", "_head", "_is_gone", "_native", "_scope", "_send", "_tee")
 
-    def __init__(self, responder: Responder, facts: FactsOf, scope: ASGIScope, send: Send) -> None:
+    def __init__(
+        self,
+        responder: Responder,
+        facts: FactsOf,
+        scope: ASGIScope,
+        send: Send,
+        native: Callable[[ASGIScope], object] = dict,
+    ) -> None:
         super().__init__(responder)
+        self._native = native
         self._facts = facts
         self._scope = scope
         self._send = send
@@ -141,7 +151,8 @@ class Exchange(Holder):
         if self.met is not None:
             self.replaced = True
         plan = self.plan_for(refusal, self._route_plans())
-        return Answer(await self.responder.answer(self.request(), refusal, plan))
+        request = replace(self.request(), native=self._native(self._scope))
+        return Answer(await self.responder.answer(request, refusal, plan))
 
     def _route_plans(self) -> list[Met]:
         return [guard.met(self.responder) for guard in guards_of(self._scope.get("endpoint"))]

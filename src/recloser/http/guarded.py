@@ -61,7 +61,10 @@ class Guarded:
         plan: Plan | None = None
         if self._form is not None:
             plan, wrong = read_plan(self._form, f"{where}.plan")
-            problems += wrong or plan.problems(f"{where}.plan", methods)
+            problems += wrong or [
+                *plan.problems(f"{where}.plan", methods),
+                *plan.lacks(f"{where}.plan", responder.means),
+            ]
             plan = plan.prepared(responder.means)
         if breaker is not None and not problems:
             self._breaker = breaker

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
@@ -27,6 +27,8 @@ class Request:
             although no `Vary` may say so.
         personal: Something else than a header tells who asks: a session, a signed-in user, a credential of the
             route's security scheme.
+        native: The framework's own request: Starlette's, Django's, or the ASGI scope. Only where the request is
+            answered by a plan.
     """
 
     method: str
@@ -38,6 +40,7 @@ class Request:
     headers: Headers
     selecting: frozenset[str] = frozenset()
     personal: bool = False
+    native: object = field(default=None, compare=False, repr=False)
 
     def header(self, name: str) -> str | None:
         """Read a field, its repetitions joined by commas (RFC 9110 §5.2); `None` if it is absent."""

@@ -29,14 +29,19 @@ class Plan:
     Args:
         strategies: In order.
         last: Answers when nothing else does.
+
+    Attributes:
+        replays: Some strategy serves a response again.
+        waits: Some strategy may need an event loop.
     """
 
-    __slots__ = ("last", "replays", "strategies")
+    __slots__ = ("last", "replays", "strategies", "waits")
 
     def __init__(self, strategies: Iterable[Strategy] = (), last: Unavailable = Unavailable()) -> None:  # noqa: B008
         self.strategies = tuple(strategies)
         self.last = last
         self.replays = any(strategy.replays for strategy in self.strategies)
+        self.waits = any(strategy.waits for strategy in self.strategies)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Plan) and self.strategies == other.strategies
@@ -95,3 +100,16 @@ class Plan:
             if final is None and strategy.always_answers(methods):
                 final = strategy
         return problems
+
+    def lacks(self, path: str, means: Means) -> list[Problem]:
+        """Find the steps that need what the application has not.
+
+        Args:
+            path: Where the plan was written.
+            means: The application's.
+
+        Returns:
+            A problem per such step.
+        """
+        lacks = ((index, strategy, strategy.lack(means)) for index, strategy in enumerate(self.strategies))
+        return [Problem(f"{path}[{index}]", strategy.name, lack) for index, strategy, lack in lacks if lack]

@@ -1,11 +1,10 @@
-"""The strategies: `plans.stale(600)`, `plans.json({...})`, `plans.unavailable()`."""
+"""What plans are made of: `plans.stale(600)`, `plans.json({...})`, `plans.unavailable()` and the others."""
 
 from __future__ import annotations
 
-import json as encoder
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -14,13 +13,16 @@ from typing import ClassVar, Final, Self, cast
 from recloser.core.errors import CallRejectedError, ConfigurationError, Problem
 from recloser.http import problem
 from recloser.http.cache import ResponseCache
-from recloser.http.messages import SAFE_METHODS, Request, Response
+from recloser.http.computed import Compute, Function
+from recloser.http.fixed import Claim, Fixed, Json, encoded_json, read_headers
+from recloser.http.messages import Request, Response
+from recloser.http.page import Template
 from recloser.http.replay import may_replay, replay
 from recloser.http.strategy import Means, Strategy
 
-__all__ = ["json", "stale", "unavailable"]
+__all__ = ["compute", "json", "response", "stale", "template", "unavailable"]
 
-_WITHOUT_BODY: Final = frozenset({204, 205, 304})
+NO_FUNCTION: Final = 'must be a function of the request and the refusal; in a declaration, "pkg.module:name"'
 
 
 def stale(seconds: float | timedelta) -> Strategy:
@@ -54,26 +56,119 @@ def json(body: object, *, status: int = 200, unsafe: bool = False) -> Strategy:
     Raises:
         ConfigurationError: Lists what is wrong with the arguments.
     """
+    claim = Claim(status, unsafe)
     problems: list[Problem] = []
     encoded = b""
     try:
-        encoded = encoder.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        encoded = encoded_json(body)
     except (TypeError, ValueError, RecursionError) as error:
         problems.append(Problem("json", repr(body), f"must be a JSON value ({error})"))
-    given = cast("object", status)
-    if not isinstance(given, int) or not 200 <= given <= 599 or given in _WITHOUT_BODY:
-        fix = "must be an HTTP status of 200..599 whose response has a body"
-        problems.append(Problem("status", repr(status), fix))
-    if not isinstance(cast("object", unsafe), bool):
-        problems.append(Problem("unsafe", repr(unsafe), "must be true or false"))
+    problems += claim.problems()
     if problems:
         raise ConfigurationError(problems)
-    return Json(encoded, status, unsafe)
+    return Json(encoded, (("content-type", "application/json"),), claim)
+
+
+def response(
+    body: str | bytes,
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    media_type: str | None = None,
+    unsafe: bool = False,
+) -> Strategy:
+    """Answer with fixed content of any kind.
+
+    Args:
+        body: The content; text is sent as UTF-8. Empty with the status 204.
+        status: 200..599, but neither 205 nor 304.
+        headers: Further ones. `Content-Length` and `Cache-Control: no-store` are added.
+        media_type: What the content is; by default `text/plain` for text, and `application/octet-stream` for
+            bytes.
+        unsafe: As for `json`.
+
+    Raises:
+        ConfigurationError: Lists what is wrong with the arguments.
+    """
+    claim = Claim(status, unsafe)
+    content, problems = _content(body, status)
+    problems += claim.problems(bodiless=frozenset({204}))
+    fields, wrong = read_headers({} if headers is None else headers, "headers")
+    kind, wrong_kind = _content_type(body, media_type)
+    problems += wrong + wrong_kind
+    if problems:
+        raise ConfigurationError(problems)
+    if kind and not any(name == "content-type" for name, _ in fields):
+        fields = (("content-type", kind), *fields)
+    return Fixed(content, fields, claim)
+
+
+def compute(function: Function) -> Strategy:
+    """Answer with what a function returns.
+
+    It is called with the request and the refusal: a coroutine function on the event loop, any other in a thread
+    with a copy of the context (in place where there is no event loop). It returns a `Response`; or data, which
+    becomes a JSON body with the status 200 whatever the method, so that it must look at `request.method` where
+    it answers POST and the like; or `None`, to let the next strategy try.
+
+    Args:
+        function: In a declaration its name, `"pkg.module:name"`.
+
+    Raises:
+        ConfigurationError: It cannot be called.
+    """
+    if not callable(cast("object", function)):
+        raise ConfigurationError([Problem("compute", repr(function), NO_FUNCTION)])
+    return Compute(function)
+
+
+def template(name: str, *, status: int = 503, unsafe: bool = False) -> Strategy:
+    """Answer with a page that the application's own engine renders, if the client takes HTML as gladly as JSON.
+
+    The template knows the refusal as `refusal`, and as `retry_after` the seconds until it is worth trying again.
+
+    Args:
+        name: As the engine finds it.
+        status: 200..599, of a response that has a body.
+        unsafe: As for `json`.
+
+    Raises:
+        ConfigurationError: Lists what is wrong with the arguments.
+    """
+    claim = Claim(status, unsafe)
+    problems = claim.problems()
+    if not name or not isinstance(cast("object", name), str):
+        problems.insert(0, Problem("template", repr(name), "must be the name of a template"))
+    if problems:
+        raise ConfigurationError(problems)
+    return Template(name, claim)
 
 
 def unavailable() -> Strategy:
     """Answer 503 with `Retry-After`: `application/problem+json`, or a small page for a browser."""
     return Unavailable()
+
+
+def _content(body: object, status: object) -> tuple[bytes, list[Problem]]:
+    if not isinstance(body, str | bytes):
+        return b"", [Problem("response", repr(body), "must be text or bytes")]
+    if body and status == 204:
+        return b"", [Problem("response", repr(body), "must be empty with the status 204")]
+    try:
+        return body.encode() if isinstance(body, str) else body, []
+    except UnicodeEncodeError as error:
+        return b"", [Problem("response", repr(body), f"must be text that UTF-8 can write ({error.reason})")]
+
+
+def _content_type(body: object, media_type: object) -> tuple[str, list[Problem]]:
+    is_text = isinstance(body, str)
+    if media_type is None:
+        media_type = "" if not body else "text/plain" if is_text else "application/octet-stream"
+    if not isinstance(media_type, str) or not media_type.isprintable() or not media_type.isascii():
+        return "", [Problem("media_type", repr(media_type), "must be a media type such as text/html")]
+    says_charset = "charset=" in media_type.lower()
+    is_marked = is_text and media_type.startswith("text/") and not says_charset
+    return f"{media_type}; charset=utf-8" if is_marked else media_type, []
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +180,11 @@ class Stale(Strategy):
 
     seconds: float
     cache: ResponseCache | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def waits(self) -> bool:
+        """It is kept at hand."""
+        return False
 
     def prepared(self, means: Means) -> Self:
         """Look into the application's cache."""
@@ -106,48 +206,6 @@ class Stale(Strategy):
 
 
 @dataclass(frozen=True, slots=True)
-class Json(Strategy):
-    """See `json`."""
-
-    name: ClassVar[str] = "json"
-
-    body: bytes
-    status: int
-    unsafe: bool
-    random: Callable[[], float] = field(default=random.random, compare=False, repr=False)
-
-    def prepared(self, means: Means) -> Self:
-        """Jitter by the application's randomness."""
-        return replace(self, random=means.random)
-
-    def answer(self, request: Request, error: CallRejectedError) -> Response | None:
-        """Answer, unless that would claim that something was done."""
-        if request.method not in SAFE_METHODS and not self._claims_nothing:
-            return None
-        headers = [("content-type", "application/json"), ("content-length", str(len(self.body)))]
-        if self.status in {429, 503}:
-            headers.append(("retry-after", str(problem.retry_after(error, self.random))))
-        return Response(self.status, tuple(headers), self.body)
-
-    def objection(self, methods: AbstractSet[str]) -> str:
-        """Object to routes that only change things."""
-        if self._claims_nothing or methods & SAFE_METHODS:
-            return ""
-        return (
-            f"can never answer: {', '.join(sorted(methods))} would seem to have succeeded; "
-            "give it a status of 300 or more, or unsafe=True"
-        )
-
-    def always_answers(self, methods: AbstractSet[str]) -> bool:
-        """Answer everything that it may answer."""
-        return self._claims_nothing or methods <= SAFE_METHODS
-
-    @property
-    def _claims_nothing(self) -> bool:
-        return self.unsafe or self.status >= 300
-
-
-@dataclass(frozen=True, slots=True)
 class Unavailable(Strategy):
     """See `unavailable`."""
 
@@ -155,6 +213,11 @@ class Unavailable(Strategy):
 
     expose: bool = field(default=False, compare=False, repr=False)
     random: Callable[[], float] = field(default=random.random, compare=False, repr=False)
+
+    @property
+    def waits(self) -> bool:
+        """It is always at hand."""
+        return False
 
     def prepared(self, means: Means) -> Self:
         """Jitter by the application's randomness, and name what it may."""

@@ -13,7 +13,7 @@ from recloser.http.cache import DEFAULT_MAX_BYTES, ResponseCache
 from recloser.http.declared import read_breaker_plan
 from recloser.http.messages import Headers, Request, Response
 from recloser.http.plan import Degraded, Plan
-from recloser.http.strategy import Means
+from recloser.http.strategy import Means, Render, in_place
 from recloser.registry import Registry
 
 _ABOUT_CACHING: Final = frozenset({"cache-control", "expires", "age"})
@@ -44,6 +44,8 @@ class Responder:
         expose: Name breakers, strategies and errors in answers.
         cache: Where the last good responses are kept; by default in this process, as the declaration says.
         random: Uniform in [0, 1), for jitter.
+        in_thread: Runs what may block, see `Means`.
+        render: The application's template engine, see `Means`.
 
     Attributes:
         default: The plan where there is none.
@@ -59,6 +61,8 @@ class Responder:
         expose: bool = False,
         cache: ResponseCache | None = None,
         random: Callable[[], float] = randomness.random,
+        in_thread: Callable[[Callable[[], object]], object] = in_place,
+        render: Render | None = None,
     ) -> None:
         if cache is None:
             max_bytes = registry.declaration.cache.get("max_bytes", DEFAULT_MAX_BYTES)
@@ -66,7 +70,7 @@ class Responder:
             cache = ResponseCache(max_bytes)
         self.registry = registry
         self.cache = cache
-        self.means = Means(cache=cache, expose=expose, random=random)
+        self.means = Means(cache, expose, random, in_thread, render)
         self.default = Plan().prepared(self.means)
         self._plans: dict[str, Plan] = {}
         problems: list[Problem] = []

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, Self, TypeAlias
 
 from recloser.core.errors import CallRejectedError
 from recloser.http.cache import ResponseCache
 from recloser.http.messages import Request, Response
+
+# Renders a template for a request and its refusal.
+Render: TypeAlias = Callable[[str, Request, CallRejectedError], str]
+
+
+def in_place(call: Callable[[], object]) -> object:
+    """Run a function here and now."""
+    return call()
+
+
+async def waited(result: object) -> object:
+    """Await what is awaitable."""
+    return await result if inspect.isawaitable(result) else result
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +36,16 @@ class Means:
         cache: Where its last good responses are; `None` where none are kept.
         expose: Whether answers may name breakers, strategies and errors.
         random: Uniform in [0, 1), for jitter.
+        in_thread: Runs a function that may block, with the context of its caller; returns its result, or, where
+            an event loop must not be held up, what to await for it.
+        render: The application's template engine, if it has one.
     """
 
     cache: ResponseCache | None = None
     expose: bool = False
     random: Callable[[], float] = random.random
+    in_thread: Callable[[Callable[[], object]], object] = in_place
+    render: Render | None = None
 
 
 class Strategy(ABC):
@@ -41,6 +60,11 @@ class Strategy(ABC):
     name: ClassVar[str]
     replays: ClassVar[bool] = False
 
+    @property
+    def waits(self) -> bool:
+        """Whether its answer may need an event loop: a plan without such strategies does without one."""
+        return True
+
     @abstractmethod
     def answer(
         self, request: Request, error: CallRejectedError
@@ -53,6 +77,10 @@ class Strategy(ABC):
 
     def objection(self, methods: AbstractSet[str]) -> str:  # noqa: ARG002 - for strategies that mind
         """Say how to mend a plan if this can never answer a request with one of `methods`, else `""`."""
+        return ""
+
+    def lack(self, means: Means) -> str:  # noqa: ARG002 - for strategies that need something
+        """Say what this needs that `means` have not, else `""`."""
         return ""
 
     def always_answers(self, methods: AbstractSet[str]) -> bool:  # noqa: ARG002 - for strategies that do

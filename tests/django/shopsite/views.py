@@ -29,6 +29,7 @@ from django.views import View
 from recloser import CircuitOpenError
 from recloser.django import breaker, guard, registry
 from recloser.http import plans
+from shopsite.degraded import compute, compute_later
 from shopsite.services import inventory
 
 STALE = [plans.stale(600)]
@@ -259,4 +260,24 @@ def login_page(request: HttpRequest) -> HttpResponse:
 async def waits(request: HttpRequest) -> HttpResponse:
     inventory.quantity()
     await asyncio.Event().wait()
+    return HttpResponse("never")
+
+
+@guard("inventory", plan=[plans.compute(compute)])
+def computed(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("never")
+
+
+@guard("inventory", plan=[{"compute": "shopsite.degraded:compute"}])
+def computed_by_name(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("never")
+
+
+@guard("inventory", plan=[plans.compute(compute_later)])
+def computed_later(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("never")
+
+
+@guard("inventory", plan=[plans.template("shop/unavailable.html")])
+def sorry(request: HttpRequest) -> HttpResponse:
     return HttpResponse("never")

@@ -1,0 +1,111 @@
+"""Plans of FastAPI and Starlette applications with functions and templates of their own."""
+
+import threading
+
+import pytest
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.templating import Jinja2Templates
+
+from http_tools import Clock, ask, cache, open_circuit, shop
+from recloser import ConfigurationError
+from recloser.asgi import CircuitBreakerMiddleware
+from recloser.fastapi import guard, install
+from recloser.http import plans
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request):
+    return request.param
+
+
+@pytest.fixture
+def templates(tmp_path):
+    page = "<p>{{ request.url.path }} without {{ refusal.breaker }}, {{ shop }}: {{ retry_after }} s</p>"
+    (tmp_path / "sorry.html").write_text(page)
+    return Jinja2Templates(tmp_path, context_processors=[lambda _: {"shop": "<Ann's>"}])
+
+
+def guarded(*plan, **options):
+    """An application with one route, whose circuit is open."""
+    clock = Clock()
+    registry = shop(clock)
+    app = FastAPI()
+    install(app, registry, cache=cache(clock), **options)
+
+    @app.api_route("/items/{number}", methods=["GET", "POST"])
+    @guard("inventory", plan=list(plan))
+    async def item(number: int) -> int:
+        return number
+
+    open_circuit(registry)
+    return app
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_function_answers_with_the_frameworks_request_at_hand(is_async):
+    """Starlette's, with the path's parameters; a sync function runs in another thread."""
+    ran_in = []
+
+    def compute(request, error):
+        ran_in.append(threading.get_ident())
+        assert isinstance(request.native, Request)
+        return {"item": request.native.path_params["number"], "without": error.breaker}
+
+    async def compute_later(request, error):
+        return compute(request, error)
+
+    app = guarded(plans.compute(compute_later if is_async else compute))
+    answer = await ask(app, "/items/5")
+    assert (answer.status, answer.body) == (200, b'{"item":"5","without":"inventory"}')
+    assert answer.headers["cache-control"] == "no-store"
+    assert (ran_in == [threading.get_ident()]) is is_async
+
+
+async def test_a_function_of_a_plain_asgi_application_runs_in_a_thread_too():
+    """Whatever the event loop; it sees a copy of the ASGI scope."""
+    registry = shop()
+    open_circuit(registry)
+
+    async def app(scope, receive, send):
+        registry["inventory"].acquire()
+
+    middleware = CircuitBreakerMiddleware(app, registry)
+    ran_in = []
+
+    def compute(request, error):
+        ran_in.append(threading.get_ident())
+        return request.native["type"]
+
+    from recloser.http.plan import Plan
+
+    middleware.responder.default = Plan([plans.compute(compute)]).prepared(middleware.responder.means)
+    assert (await ask(middleware)).body == b'"http"'
+    assert ran_in != [threading.get_ident()]
+
+
+async def test_a_page_is_rendered_by_starlettes_engine(templates):
+    """With its context processors and its escaping; a client that prefers JSON gets a problem document."""
+    app = guarded(plans.template("sorry.html"), templates=templates)
+    page = await ask(app, "/items/5", "POST", [("accept", "text/html")])
+    assert (page.status, page.headers["content-type"]) == (503, "text/html; charset=utf-8")
+    assert page.body == b"<p>/items/5 without inventory, &lt;Ann&#39;s&gt;: 10 s</p>"
+    problem = await ask(app, "/items/5", headers=[("accept", "application/json")])
+    assert problem.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_template_that_is_missing_lets_the_next_try(templates):
+    """The client gets an answer, the log gets the error."""
+    app = guarded(plans.template("missing.html"), plans.json("next"), templates=templates)
+    assert (await ask(app, "/items/5")).body == b'"next"'
+
+
+async def test_a_template_without_an_engine_is_an_error_at_start():
+    """At the route and the place in its plan."""
+    app = guarded(plans.template("sorry.html"))
+    told = await ask(app, "/items/5")
+    assert isinstance(told.error, ConfigurationError)
+    assert "GET,POST /items/{number}: guard('inventory').plan[0]" in str(told.error)
+    assert "needs a template engine" in str(told.error)
