@@ -109,3 +109,21 @@ async def test_a_template_without_an_engine_is_an_error_at_start():
     assert isinstance(told.error, ConfigurationError)
     assert "GET,POST /items/{number}: guard('inventory').plan[0]" in str(told.error)
     assert "needs a template engine" in str(told.error)
+
+
+@pytest.mark.parametrize(("is_open", "seen"), [(True, "inventory"), (False, None)])
+async def test_middleware_outside_knows_a_degraded_answer(is_open, seen):
+    """By the breaker's name in the request's state."""
+    app = guarded(plans.json("next"))
+    noted = []
+
+    @app.middleware("http")
+    async def note(request, call_next):
+        answer = await call_next(request)
+        noted.append(getattr(request.state, "degraded", None))
+        return answer
+
+    if not is_open:
+        app.user_middleware[-1].kwargs["registry"].registry["inventory"].reset(by="ann", reason="test")
+    await ask(app, "/items/5")
+    assert noted == [seen]

@@ -151,6 +151,7 @@ class Exchange(Holder):
         if self.met is not None:
             self.replaced = True
         plan = self.plan_for(refusal, self._route_plans())
+        self._scope.setdefault("state", {})["degraded"] = refusal.breaker
         request = replace(self.request(), native=self._native(self._scope))
         return Answer(await self.responder.answer(request, refusal, plan))
 
