@@ -6,6 +6,7 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
@@ -13,6 +14,7 @@ from starlette.requests import HTTPConnection, Request
 
 from recloser.asgi import CircuitBreakerMiddleware, MountedMiddleware
 from recloser.core.errors import CallRejectedError, ConfigurationError, RecloserError
+from recloser.fastapi.openapi import document
 from recloser.fastapi.survey import Survey, has_own_breakers
 from recloser.http import messages
 from recloser.http.cache import ResponseCache
@@ -35,7 +37,7 @@ def install(
     """Let an application answer for its open circuits.
 
     Adds one middleware, which stays innermost whatever is added later, and a handler for refusals, which an
-    exception handler of your own outranks; both also in mounted applications. At start every breaker that a
+    exception handler of your own outranks; both also in mounted applications. OpenAPI lists their 503. At start every breaker that a
     route names is looked up; at shutdown the registry is closed.
 
     Args:
@@ -71,6 +73,8 @@ def install(
         )
     )
     _add_handler(app, responder)
+    if isinstance(app, FastAPI):
+        document(app)
 
 
 def _render(
@@ -100,6 +104,8 @@ class _Installation:
             if mounted.middleware_stack is None:
                 mounted.user_middleware.append(Middleware(MountedMiddleware, responder=self._responder))
                 _add_handler(mounted, self._responder)
+                if isinstance(mounted, FastAPI):
+                    document(mounted)
         self._survey = survey
 
     def facts(self, scope: ASGIScope) -> RouteFacts:

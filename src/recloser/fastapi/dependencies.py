@@ -9,33 +9,17 @@ from types import FunctionType
 from typing import Final, ParamSpec, TypeVar, cast
 
 from fastapi import params
-from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
-from starlette.exceptions import HTTPException, WebSocketException
-from starlette.requests import ClientDisconnect
-from starlette.websockets import WebSocketDisconnect
 
 from recloser.core.breaker import CircuitBreaker
-from recloser.core.scope import current
+from recloser.fastapi.early import Entry
+from recloser.fastapi.present import present
 from recloser.http.declared import PlanForm
-from recloser.http.fault import Faults
 from recloser.http.guarded import GUARDS, Guarded, guards_of
-from recloser.http.holder import Holder
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 WRAPPERS: Final = "__recloser_wrappers__"  # on an undecorated endpoint: what guards made of it
-FAULTS: Final = Faults(
-    ignored=(
-        RequestValidationError,
-        WebSocketRequestValidationError,
-        WebSocketException,
-        ClientDisconnect,
-        WebSocketDisconnect,
-    ),
-    answering=(HTTPException,),
-    masking=(ClientDisconnect,),
-)
 
 
 def breaker(name: str) -> Breaker:
@@ -48,13 +32,20 @@ def breaker(name: str) -> Breaker:
 
 
 def guard(name: str, *, plan: PlanForm | None = None, record: bool | None = None) -> Guard:
-    """Guard an endpoint: it runs only while the breaker lets it, and its outcome counts.
+    """Guard endpoints: one runs only while the breaker lets it, and its outcome counts.
 
     Below the route's decorator, so that it runs after all of the route's dependencies:
 
         @app.get("/products/{id}")
         @guard("inventory", plan=[plans.stale(600), plans.json({"quantity": None})])
         async def product(id: int): ...
+
+    Or as a dependency of an endpoint, a router or an application, after those that check access:
+
+        router = APIRouter(dependencies=[Depends(current_user), guard("inventory")])
+
+    There it answers early with its whole plan only once the dependencies before it were met; without any, or with
+    a security scheme still to come, with a public response of the past or a 503.
 
     Failures are the exceptions that the breaker's policy counts, and answers with 5xx or 429. Other 4xx,
     invalid input and clients that went away are ignored.
@@ -79,7 +70,7 @@ class Breaker(params.Depends):
 
     async def __call__(self) -> CircuitBreaker:
         """Find the breaker."""
-        holder = _holder(self)
+        holder = present(self)
         responder = holder.responder
         holder.meet((self.name, None), responder.plan_of(self.name).replays)
         return responder.registry[self.name]
@@ -94,15 +85,15 @@ class Breaker(params.Depends):
         return f"breaker({self.name!r})"
 
 
-class Guard:
-    """Decorates endpoints; see `guard`."""
+class Guard(params.Depends):
+    """Decorates endpoints, and is a dependency; see `guard`."""
 
-    __slots__ = ("name", "plan", "record")
+    entry: Entry
 
     def __init__(self, name: str, plan: PlanForm | None, record: bool | None) -> None:
-        self.name = name
-        self.plan = tuple(plan) if isinstance(plan, list) else plan
-        self.record = record
+        entry = Entry(name, tuple(plan) if isinstance(plan, list) else plan, record)
+        super().__init__(entry)
+        object.__setattr__(self, "entry", entry)
 
     def __call__(self, endpoint: Callable[P, R]) -> Callable[P, R]:
         """Guard an endpoint.
@@ -112,7 +103,7 @@ class Guard:
         """
         if not inspect.isroutine(endpoint):
             raise TypeError(f"{self!r} guards functions and methods, not {endpoint!r}")
-        guarded = Guarded(self.name, self.plan, record=self.record, faults=FAULTS)
+        guarded = self.entry.guarded()
         if inspect.iscoroutinefunction(endpoint):
             wrapper = cast("Callable[P, R]", _around_coroutine(guarded, endpoint))
         elif inspect.isgeneratorfunction(endpoint) or inspect.isasyncgenfunction(endpoint):
@@ -126,25 +117,19 @@ class Guard:
         return wrapper
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Guard) and self._value == other._value
+        return self.entry == other
 
     def __hash__(self) -> int:
-        return hash((self.name, self.record))
+        return hash(self.entry)
 
     def __repr__(self) -> str:
-        plan = "" if self.plan is None else f", plan={self.plan!r}"
-        record = "" if self.record is None else f", record={self.record!r}"
-        return f"guard({self.name!r}{plan}{record})"
-
-    @property
-    def _value(self) -> tuple[object, ...]:
-        return self.name, self.plan, self.record
+        return repr(self.entry)
 
 
 def _around_coroutine(guarded: Guarded, endpoint: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
     @wraps(endpoint)
     async def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        holder = _holder(guarded)
+        holder = present(guarded)
         hold = guarded.enter(holder)
         if hold is None:
             return await endpoint(*args, **kwargs)
@@ -163,7 +148,7 @@ def _around_coroutine(guarded: Guarded, endpoint: Callable[P, Awaitable[R]]) -> 
 def _around_function(guarded: Guarded, endpoint: Callable[P, R]) -> Callable[P, R]:
     @wraps(endpoint)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        holder = _holder(guarded)
+        holder = present(guarded)
         hold = guarded.enter(holder)
         if hold is None:
             return endpoint(*args, **kwargs)
@@ -183,17 +168,7 @@ def _before_stream(guarded: Guarded, endpoint: Callable[P, R]) -> Callable[P, R]
     # Asked when the stream is made: once it is read, the response has started. The rest is the middleware's.
     @wraps(endpoint)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        guarded.enter(_holder(guarded))
+        guarded.enter(present(guarded))
         return endpoint(*args, **kwargs)
 
     return wrapper
-
-
-def _holder(what: object) -> Holder:
-    holder = current.get()
-    if isinstance(holder, Holder):
-        return holder
-    raise RuntimeError(
-        f"{what!r} was used outside of a request that recloser watches: call install(app, registry), "
-        "or test the endpoint itself by its __wrapped__"
-    )

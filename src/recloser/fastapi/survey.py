@@ -15,12 +15,13 @@ from starlette.routing import BaseRoute, Host, Mount, WebSocketRoute
 from recloser.asgi import CircuitBreakerMiddleware
 from recloser.core.errors import Problem
 from recloser.fastapi.dependencies import WRAPPERS, Breaker
+from recloser.fastapi.early import Entry, before, tree
 from recloser.http.exchange import ASGIScope
-from recloser.http.guarded import guards_of, unknown
+from recloser.http.guarded import Guarded, guards_of, unknown
 from recloser.http.responder import Responder, RouteFacts
 
 # Since FastAPI 0.137 a route that was included lives on in its router; its context tells what it became.
-_contexts: Any = getattr(fastapi.routing, "iter_route_contexts", iter)
+contexts: Any = getattr(fastapi.routing, "iter_route_contexts", iter)
 _UNKNOWN: Final = RouteFacts(personal=True)
 
 
@@ -46,11 +47,12 @@ class Survey:
         found = list(self._walk(routes, ""))
         for route in found:
             self._check(route)
+        self._check_early(found)
         for route in found:
             if any(not guards_of(wrapper)[0].is_bound for wrapper in getattr(route.endpoint, WRAPPERS, ())):
                 fix = "must be guarded below the route's decorator, or the guard never runs"
                 self.problems.append(Problem(route.title, repr(route.endpoint), fix))
-            facts = _facts(route.dependant)
+            facts = _facts(route.dependant, route.endpoint)
             known = self._facts.get(id(route.endpoint))
             self._facts[id(route.endpoint)] = route.endpoint, _union(facts, known[1]) if known else facts
         return self
@@ -61,7 +63,7 @@ class Survey:
         return known[1] if known is not None else _UNKNOWN
 
     def _walk(self, routes: Sequence[BaseRoute], prefix: str) -> Iterator[_Route]:
-        for context in _contexts(routes):
+        for context in contexts(routes):
             route: BaseRoute = getattr(context, "original_route", context)
             path = f"{prefix}{getattr(context, 'path', '') or ''}"
             if isinstance(route, Mount | Host):
@@ -80,11 +82,28 @@ class Survey:
         for function in route.functions:
             for guard in guards_of(function):
                 self.problems += guard.bind(self._responder, f"{route.title}: ", route.methods)
-        for dependant in _tree(route.dependant):
+        for dependant in tree(route.dependant):
             if isinstance(dependant.call, Breaker):
                 name = dependant.call.name
                 if name not in self._responder.registry.declared:
                     self.problems.append(unknown(self._responder, f"{route.title}: {dependant.call!r}", name))
+
+    def _check_early(self, routes: list[_Route]) -> None:
+        # A router's guard answers for many routes: its plan is wrong only if it fits none of them.
+        entries: dict[int, tuple[Entry, list[_Route]]] = {}
+        for route in routes:
+            for entry in early_guards(route.dependant):
+                entries.setdefault(id(entry), (entry, []))[1].append(route)
+        for entry, guarded in entries.values():
+            where = guarded[0].title + (f" and {len(guarded) - 1} more" if len(guarded) > 1 else "")
+            methods = frozenset[str]().union(*(route.methods for route in guarded))
+            problems = entry.guarded().bind(self._responder, f"{where}: ", methods)
+            self.problems += problems
+            if not problems:
+                for route in guarded:
+                    place = entry.place(route.endpoint)
+                    place.guarded.bind(self._responder, methods=methods)
+                    place.stands_after(before(entry, route.dependant))
 
 
 class _Route(NamedTuple):
@@ -102,6 +121,11 @@ class _Route(NamedTuple):
         return vars(self.endpoint).values() if isinstance(self.endpoint, type) else (self.endpoint,)
 
 
+def early_guards(dependant: Any) -> list[Entry]:
+    """Return the guards among a route's dependencies, in order."""
+    return [part.call for part in tree(dependant) if isinstance(part.call, Entry)]
+
+
 def has_own_breakers(app: Starlette) -> bool:
     """Tell whether breakers are installed in this very application."""
     added: list[object] = [middleware.cls for middleware in app.user_middleware]
@@ -115,16 +139,10 @@ def _unwrapped(app: Any) -> object:
     return cast("object", app)
 
 
-def _tree(dependant: Any) -> Iterator[Any]:
-    if dependant is not None:
-        yield dependant
-        for inner in dependant.dependencies:
-            yield from _tree(inner)
-
-
-def _facts(dependant: Any) -> RouteFacts:
-    facts = RouteFacts()
-    for part in _tree(dependant):
+def _facts(dependant: Any, endpoint: object) -> RouteFacts:
+    guards: tuple[Guarded, ...] = tuple(entry.place(endpoint).guarded for entry in early_guards(dependant))
+    facts = RouteFacts(guards=guards)
+    for part in tree(dependant):
         for parameter in part.header_params:
             facts = _union(facts, _facts_of_header(parameter))
         call = inspect.unwrap(part.call)
@@ -161,4 +179,5 @@ def _union(one: RouteFacts, other: RouteFacts) -> RouteFacts:
         credentials=one.credentials | other.credentials,
         query_credentials=one.query_credentials | other.query_credentials,
         personal=one.personal or other.personal,
+        guards=one.guards + tuple(guard for guard in other.guards if guard not in one.guards),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import replace
 from typing import Any, Final, TypeAlias, cast
@@ -69,6 +71,11 @@ class Exchange(Holder):
         self._head: Message | None = None
         self._tee: Tee | None = None
         self._is_gone = False
+
+    @property
+    def scope(self) -> ASGIScope:
+        """The ASGI scope, as far as the router has filled it."""
+        return self._scope
 
     @property
     def started(self) -> bool:
@@ -140,6 +147,7 @@ class Exchange(Holder):
         """Settle what is held after an exception, and return the refusal that can still be answered."""
         if self.met is not None:
             self.broke(None if self._is_gone else error)
+            self._note_origin(error)
         return None if self.started else find_refusal(error)
 
     async def answer(self, refusal: CallRejectedError) -> Answer | Close:
@@ -150,13 +158,23 @@ class Exchange(Holder):
         """
         if self.met is not None:
             self.replaced = True
+            self._note_origin(refusal)
         plan = self.plan_for(refusal, self._route_plans())
         self._scope.setdefault("state", {})["degraded"] = refusal.breaker
         request = replace(self.request(), native=self._native(self._scope))
         return Answer(await self.responder.answer(request, refusal, plan))
 
+    def _note_origin(self, error: BaseException) -> None:
+        # What comes out of the endpoint itself comes after all that the route checks.
+        endpoint: Any = self._scope.get("endpoint")
+        code: object = getattr(inspect.unwrap(endpoint), "__code__", None)
+        frames = traceback.walk_tb(error.__traceback__)
+        if code is not None and any(frame.f_code is code for frame, _ in frames):
+            self.guarded = True
+
     def _route_plans(self) -> list[Met]:
-        return [guard.met(self.responder) for guard in guards_of(self._scope.get("endpoint"))]
+        guards = (*self._facts(self._scope).guards, *guards_of(self._scope.get("endpoint")))
+        return [guard.met(self.responder) for guard in guards]
 
     def request(self) -> Request:
         """Describe the request."""

@@ -88,8 +88,12 @@ class Guarded:
         self._ensure_bound(responder)
         return self._terms.met
 
-    def enter(self, holder: Holder) -> Hold | None:
+    def enter(self, holder: Holder, *, access_checked: bool = True) -> Hold | None:
         """Ask the breaker whether the endpoint may run.
+
+        Args:
+            holder: Of the request.
+            access_checked: What the route checks before its endpoint runs has been checked.
 
         Returns:
             What must be told how it went; `None` if that is told elsewhere.
@@ -102,12 +106,14 @@ class Guarded:
             self._ensure_bound(holder.responder)
         terms = self._terms
         holder.meet(terms.met, terms.replays)
-        holder.guarded = True
+        if access_checked:
+            holder.guarded = True
         record = self._breaker.recorder
         if record is not None and terms.inner_counts:
             return None
-        if holder.holds and any(hold.terms.driver is terms.driver for hold in holder.holds):
-            return None  # one request counts once
+        for held in holder.holds:
+            if held.terms.driver is terms.driver:  # one request counts once, and the innermost sees most
+                return None if terms.inner_counts else held
         if record is not None and not terms.times:
             hold = Hold(terms, record)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random as randomness
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from recloser.core.errors import CallRejectedError, ConfigurationError, Problem
 from recloser.http import fields
@@ -15,6 +15,9 @@ from recloser.http.messages import Headers, Request, Response
 from recloser.http.plan import Degraded, Plan
 from recloser.http.strategy import Means, Render, in_place
 from recloser.registry import Registry
+
+if TYPE_CHECKING:
+    from recloser.http.guarded import Guarded
 
 _ABOUT_CACHING: Final = frozenset({"cache-control", "expires", "age"})
 
@@ -28,12 +31,14 @@ class RouteFacts:
         credentials: Headers in which a security scheme looks for a credential, in lower case.
         query_credentials: Query parameters in which one does.
         personal: Its answers may be personal for reasons that cannot be told.
+        guards: Those that stand before the endpoint, outermost first.
     """
 
     selecting: frozenset[str] = frozenset()
     credentials: frozenset[str] = frozenset()
     query_credentials: frozenset[str] = frozenset()
     personal: bool = False
+    guards: tuple[Guarded, ...] = ()
 
 
 class Responder:

@@ -1,0 +1,140 @@
+"""A guard as a dependency: it refuses before the endpoint runs, and knows which checks of access came before it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+from fastapi import params
+from fastapi.dependencies.utils import request_params_to_args
+from fastapi.security.base import SecurityBase
+from starlette.requests import HTTPConnection
+
+from recloser.core.errors import CallRejectedError
+from recloser.fastapi.present import FAULTS, present
+from recloser.http.declared import PlanForm
+from recloser.http.exchange import ASGIScope
+from recloser.http.guarded import Guarded
+
+# The dependencies that stand before a guard on one route; none if they do not let it answer in full.
+_Before: TypeAlias = tuple[Any, ...]
+
+
+class Entry:
+    """What FastAPI calls for a guard. Compares by value, with guards too, so that it can be overridden.
+
+    Args:
+        name: The breaker's.
+        plan: What answers while the circuit is open.
+        record: Whether the endpoint's outcome counts.
+    """
+
+    __slots__ = ("_places", "_value", "name", "plan", "record")
+
+    def __init__(self, name: str, plan: PlanForm | None, record: bool | None) -> None:
+        self.name = name
+        self.plan = plan
+        self.record = record
+        self._value = name, plan, record
+        self._places: dict[int, _Place] = {}
+
+    async def __call__(self) -> None:
+        """Ask the breaker whether the endpoint may run."""
+        exchange = present(self)
+        endpoint: object = exchange.scope.get("endpoint")
+        place = self._places.get(id(endpoint)) or self.place(endpoint)
+        try:
+            place.guarded.enter(exchange, access_checked=False)
+        except CallRejectedError:
+            if place.access_checked(exchange.scope):
+                exchange.guarded = True
+            raise
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, params.Depends):
+            other = other.dependency
+        return isinstance(other, Entry) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.record))
+
+    def __repr__(self) -> str:
+        plan = "" if self.plan is None else f", plan={self.plan!r}"
+        record = "" if self.record is None else f", record={self.record!r}"
+        return f"guard({self.name!r}{plan}{record})"
+
+    def guarded(self) -> Guarded:
+        """Make the guard of one endpoint."""
+        return Guarded(self.name, self.plan, record=self.record, faults=FAULTS)
+
+    def place(self, endpoint: object) -> _Place:
+        """Return this guard's place before an endpoint: whose outcome counts is learned for each."""
+        return self._places.setdefault(id(endpoint), _Place(endpoint, self.guarded()))
+
+
+class _Place:
+    """A guard before one endpoint.
+
+    Args:
+        endpoint: Kept, so that its id stays its own.
+        guarded: The guard.
+    """
+
+    __slots__ = ("_befores", "_endpoint", "guarded")
+
+    def __init__(self, endpoint: object, guarded: Guarded) -> None:
+        self._endpoint = endpoint
+        self.guarded = guarded
+        self._befores: list[_Before] = []
+
+    def stands_after(self, before: _Before) -> None:
+        """Note what stands before the guard on one of the endpoint's routes."""
+        self._befores.append(before)
+
+    def access_checked(self, scope: ASGIScope) -> bool:
+        """Tell whether all dependencies before the guard were met, on whichever route this is.
+
+        FastAPI goes on to the next dependency when the input of one was invalid, and answers 422 at the end.
+        """
+        return bool(self._befores) and all(before and _were_met(before, scope) for before in self._befores)
+
+
+def before(entry: Entry, dependant: Any) -> _Before:
+    """Return the dependencies before a guard that let it answer in full, if no security scheme comes after it."""
+    listed: list[Any] = dependant.dependencies
+    index = next((index for index, part in enumerate(listed) if part.call == entry), 0)
+    if any(_is_security(part) for later in listed[index + 1 :] for part in tree(later)):
+        return ()
+    # Guards and breakers, which check nothing, are what FastAPI calls for themselves.
+    return tuple(part for part in listed[:index] if not isinstance(part.call, Entry | params.Depends))
+
+
+def tree(dependant: Any) -> Iterator[Any]:
+    """Go through a FastAPI dependant and all that it depends on."""
+    if dependant is not None:
+        yield dependant
+        for inner in dependant.dependencies:
+            yield from tree(inner)
+
+
+def _is_security(part: Any) -> bool:
+    return bool(part.own_oauth_scopes) or isinstance(inspect.unwrap(part.call), SecurityBase)
+
+
+def _were_met(before: _Before, scope: ASGIScope) -> bool:
+    overrides: dict[Any, object] = getattr(scope.get("app"), "dependency_overrides", {})
+    return all(part.call in overrides or _was_met(part, scope) for part in before)
+
+
+def _was_met(dependant: Any, scope: ASGIScope) -> bool:
+    connection = HTTPConnection(scope)
+    received = (
+        (dependant.path_params, connection.path_params),
+        (dependant.query_params, connection.query_params),
+        (dependant.header_params, connection.headers),
+        (dependant.cookie_params, connection.cookies),
+    )
+    if dependant.body_params or any(request_params_to_args(fields, given)[1] for fields, given in received):
+        return False  # a body was read already, and nobody here can tell how it was
+    return _were_met(tuple(dependant.dependencies), scope)
