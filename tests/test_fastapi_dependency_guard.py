@@ -178,6 +178,25 @@ async def test_a_refusal_out_of_the_endpoint_itself_gets_the_whole_plan(make, re
     assert (await ask(app, "/early")).status == 503
 
 
+async def test_a_refusal_out_of_a_dependency_is_told_from_one_out_of_the_endpoint(make, registry):
+    """Even if one decorator has wrapped both, so that they share their code."""
+    app = make(dependencies=[guard("inventory", plan=[plans.json("secret")])])
+
+    def bare(function):
+        def wrapper():
+            return function()
+
+        return wrapper
+
+    @bare
+    def pay():
+        registry["payments"].call(no_check)
+
+    app.get("/page", dependencies=[Depends(pay), Depends(current_user)])(bare(no_check))
+    force_open(registry, "payments")
+    assert (await ask(app)).status == 503
+
+
 async def test_an_overridden_check_counts_as_one(make, registry):
     """In tests the plan answers as it would for a known user."""
     app = make(dependencies=[Depends(strict_user), guard("inventory", plan=[plans.json("fixed")])])

@@ -30,20 +30,23 @@ class Entry:
         record: Whether the endpoint's outcome counts.
     """
 
-    __slots__ = ("_places", "_value", "name", "plan", "record")
+    __slots__ = ("_hash", "_places", "_value", "name", "plan", "record")
 
     def __init__(self, name: str, plan: PlanForm | None, record: bool | None) -> None:
         self.name = name
         self.plan = plan
         self.record = record
         self._value = name, plan, record
+        self._hash = hash((name, record))  # FastAPI asks several times per request
         self._places: dict[int, _Place] = {}
 
     async def __call__(self) -> None:
         """Ask the breaker whether the endpoint may run."""
         exchange = present(self)
         endpoint: object = exchange.scope.get("endpoint")
-        place = self._places.get(id(endpoint)) or self.place(endpoint)
+        place = self._places.get(id(endpoint))
+        if place is None:
+            place = self.place(endpoint)
         try:
             place.guarded.enter(exchange, access_checked=False)
         except CallRejectedError:
@@ -57,7 +60,7 @@ class Entry:
         return isinstance(other, Entry) and other._value == self._value
 
     def __hash__(self) -> int:
-        return hash((self.name, self.record))
+        return self._hash
 
     def __repr__(self) -> str:
         plan = "" if self.plan is None else f", plan={self.plan!r}"

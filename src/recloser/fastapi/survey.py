@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator, Sequence
+from types import CodeType
 from typing import Any, Final, NamedTuple, cast, get_args
 
 import fastapi.routing
@@ -23,6 +24,8 @@ from recloser.http.responder import Responder, RouteFacts
 # Since FastAPI 0.137 a route that was included lives on in its router; its context tells what it became.
 contexts: Any = getattr(fastapi.routing, "iter_route_contexts", iter)
 _UNKNOWN: Final = RouteFacts(personal=True)
+# A stack that has it left the endpoint; dependencies are run elsewhere.
+_RUNNER: Final[CodeType] = fastapi.routing.run_endpoint_function.__code__
 
 
 class Survey:
@@ -141,7 +144,7 @@ def _unwrapped(app: Any) -> object:
 
 def _facts(dependant: Any, endpoint: object) -> RouteFacts:
     guards: tuple[Guarded, ...] = tuple(entry.place(endpoint).guarded for entry in early_guards(dependant))
-    facts = RouteFacts(guards=guards)
+    facts = RouteFacts(guards=guards, runner=_RUNNER)
     for part in tree(dependant):
         for parameter in part.header_params:
             facts = _union(facts, _facts_of_header(parameter))
@@ -180,4 +183,5 @@ def _union(one: RouteFacts, other: RouteFacts) -> RouteFacts:
         query_credentials=one.query_credentials | other.query_credentials,
         personal=one.personal or other.personal,
         guards=one.guards + tuple(guard for guard in other.guards if guard not in one.guards),
+        runner=one.runner or other.runner,
     )

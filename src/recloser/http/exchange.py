@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import replace
@@ -166,10 +165,10 @@ class Exchange(Holder):
 
     def _note_origin(self, error: BaseException) -> None:
         # What comes out of the endpoint itself comes after all that the route checks.
-        endpoint: Any = self._scope.get("endpoint")
-        code: object = getattr(inspect.unwrap(endpoint), "__code__", None)
-        frames = traceback.walk_tb(error.__traceback__)
-        if code is not None and any(frame.f_code is code for frame, _ in frames):
+        runner = self._facts(self._scope).runner
+        if runner is not None and any(
+            frame.f_code is runner for frame, _ in traceback.walk_tb(error.__traceback__)
+        ):
             self.guarded = True
 
     def _route_plans(self) -> list[Met]:

@@ -17,6 +17,8 @@ from recloser.http.strategy import Means, Render, in_place
 from recloser.registry import Registry
 
 if TYPE_CHECKING:
+    from types import CodeType
+
     from recloser.http.guarded import Guarded
 
 _ABOUT_CACHING: Final = frozenset({"cache-control", "expires", "age"})
@@ -32,6 +34,7 @@ class RouteFacts:
         query_credentials: Query parameters in which one does.
         personal: Its answers may be personal for reasons that cannot be told.
         guards: Those that stand before the endpoint, outermost first.
+        runner: What the framework runs endpoints with, and nothing else.
     """
 
     selecting: frozenset[str] = frozenset()
@@ -39,6 +42,7 @@ class RouteFacts:
     query_credentials: frozenset[str] = frozenset()
     personal: bool = False
     guards: tuple[Guarded, ...] = ()
+    runner: CodeType | None = None
 
 
 class Responder:
