@@ -71,6 +71,8 @@ def no_check():
 PLANS = {
     "stale": [plans.stale(600)],
     "json": [plans.json({"secret": "fixed"})],
+    "response": [plans.response(b"secret", unsafe=True)],
+    "compute": [plans.compute(lambda request, error: {"secret": "computed"})],
     "unavailable": [plans.unavailable()],
     "none": None,
 }
