@@ -170,6 +170,14 @@ def test_c6_c14_retry_after_may_be_an_http_date(build: Build, clock: Clock, ahea
     assert period(breaker) == expected
 
 
+@pytest.mark.parametrize("value", [0, 0.25, "0", -1], ids=["number", "fraction", "text", "negative"])
+def test_c6_a_retry_after_below_a_second_is_what_it_says(build: Build, value: object):
+    """Where the policy recovers faster still, the number is kept exactly."""
+    breaker = build(recovery_timeout=0.125)
+    fail(breaker, error=Asking(retry_after=value))
+    assert period(breaker) == (0.25 if value == 0.25 else 0.125)
+
+
 def test_c6_a_failed_result_may_ask_too(build: Build):
     """A response that `failure_if` counts as a failure is asked for its header like an exception's response."""
     breaker = build(failure_if=lambda response: response is answer)

@@ -181,6 +181,18 @@ def test_arguments_that_cannot_be_told_apart_are_not_remembered(build: Build, ar
         fetch(argument())
 
 
+def test_a_single_result_may_be_kept(build: Build):
+    """The smallest memory holds the latest."""
+    breaker = build()
+    fetch = breaker.protect(fallback=last_good(60, max_entries=1))(lambda key: key)
+    for key in ("a", "b"):
+        fetch(key)
+    fail(breaker)
+    assert fetch("b") == "b"
+    with pytest.raises(CircuitOpenError):
+        fetch("a")
+
+
 def test_wrong_limits_are_refused_together():
     """Both problems are named at once."""
     with pytest.raises(ConfigurationError) as caught:

@@ -102,6 +102,22 @@ def test_c13_a_child_inherits_no_count(build: Build):
     assert breaker.snapshot().calls == 5
 
 
+def test_c13_a_child_begins_an_epoch_of_its_own(build: Build):
+    """Its epoch is higher than any of the parent's so far, and totals of earlier epochs are the parent's."""
+    breaker = build()
+    fail(breaker)
+    breaker.reset(by="ann", reason="again")
+    epoch = breaker.snapshot().epoch
+
+    def check() -> None:
+        seen = breaker.snapshot()
+        assert seen.epoch.number > epoch.number
+        assert seen.epoch.tag != epoch.tag
+        assert (seen.calls, seen.failures, seen.opened, seen.rejected) == (0, 0, 0, {})
+
+    in_child(check)
+
+
 def test_c13_a_child_inherits_no_lease(build: Build, clock: Clock):
     """The parent's probe takes no place of the child's, and its verdict there is not the child's."""
     breaker = build()

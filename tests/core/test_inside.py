@@ -43,6 +43,16 @@ def test_a_place_is_refused(build: Build):
     assert ask_inside(build(max_concurrent_calls=2)) == (BulkheadFullError, "bulkhead")
 
 
+def test_promise_4_a_listener_hears_of_a_refusal_after_the_section(build: Build):
+    """Not even a refusal from within lets a listener run under the lock."""
+    breaker = build()
+    fail(breaker)
+    under_the_lock: list[bool] = []
+    breaker.add_listener(lambda event: under_the_lock.append(breaker._driver.inside()))
+    assert ask_inside(breaker) == (CircuitOpenError, "open")
+    assert under_the_lock == [False]
+
+
 def test_while_open_a_call_is_refused(build: Build, clock: Clock):
     """Also when it would have been the probe."""
     breaker = build()

@@ -14,7 +14,7 @@ import pytest
 from core.acting import Boom, Clock, Heard, elsewhere, fail, half_open, raiser, succeed
 from core.conftest import Build
 from core.injection import Scene, at_every_moment
-from recloser import CallRejectedError, CircuitBreaker, Mode, Permit, State
+from recloser import CallRejected, CallRejectedError, CircuitBreaker, Mode, Permit, State
 
 WHO: dict[str, Any] = {"by": "ann", "reason": "drill"}
 
@@ -166,6 +166,7 @@ def test_c11_promise_1_an_exception_out_of_a_signal_handler_never_wedges(
             nonlocal operation
             operation = interrupt  # let go of its permits
             gc.collect(0)
+            assert breaker.recorder is None or breaker._driver.machine.condition.state is State.CLOSED
             breaker.auto(**WHO)
             assert elsewhere(breaker.snapshot).in_flight == 0
             for _ in range(
@@ -205,6 +206,8 @@ def test_c11_a_handler_may_use_the_breaker_at_any_moment(
     def scene() -> Scene:
         breaker, heard = build(max_concurrent_calls=2, half_open_max_calls=2), Heard()
         breaker.add_listener(heard)
+        breaker.add_listener(lambda event: told_inside.append(event) if breaker._driver.inside() else None)
+        told_inside: list[object] = []
         permits = [breaker.acquire()]
         operation = quietly(ready(breaker, clock))
 
@@ -212,6 +215,7 @@ def test_c11_a_handler_may_use_the_breaker_at_any_moment(
             permits.clear()
             gc.collect(0)
             whole(breaker, heard)
+            assert not [event for event in told_inside if not isinstance(event, CallRejected)]
             assert breaker.snapshot().in_flight == 0
             assert breaker.snapshot().probes_in_flight == 0
 

@@ -305,6 +305,23 @@ def test_c9_events_and_counters_work_in_every_mode(build: Build, clock: Clock, h
     ]
 
 
+def test_c9_totals_outlive_every_epoch(build: Build, clock: Clock):
+    """A change of mode empties the window, not what the breaker has counted since it was made."""
+    breaker = build(slow_call_duration=2, slow_call_rate_threshold=0.9, failure_threshold=9)
+    permit = breaker.acquire()
+    clock.advance(2)
+    permit.success()
+    fail(breaker, 2)
+    breaker.shadow(**WHO)
+    succeed(breaker)
+    breaker.force_open(**WHO)
+    breaker.reset(**WHO)
+    breaker.auto(**WHO)
+    succeed(breaker)
+    seen = breaker.snapshot()
+    assert (seen.calls, seen.failures, seen.slow, seen.reopenings) == (5, 2, 1, 0)
+
+
 def test_c9_an_operator_may_leave_his_reason_out(build: Build):
     """The cause then reads without it."""
     breaker = build()

@@ -252,7 +252,8 @@ def test_c5_a_slow_probe_fails_where_a_slow_threshold_is_set(build: Build, clock
     probe = breaker.acquire()
     clock.advance(2)
     probe.finish(asyncio.CancelledError() if cancelled else None)
-    assert (breaker.state, breaker.snapshot().cause.rule) == (State.OPEN, Rule.PROBE_SLOW)
+    seen = breaker.snapshot()
+    assert (seen.state, seen.cause.rule, seen.cause.number, seen.slow) == (State.OPEN, Rule.PROBE_SLOW, 1, 1)
 
 
 def test_c5_a_probe_may_take_its_time_where_no_slow_threshold_is_set(build: Build, clock: Clock):
@@ -287,6 +288,16 @@ def test_c5_a_verdict_is_heard_before_leases_expire(build: Build, clock: Clock):
     clock.advance(60)
     probes[0].success()
     assert breaker.state is State.CLOSED
+
+
+def test_c4_a_probe_that_answers_late_is_no_expiry_of_its_own(build: Build, clock: Clock):
+    """Its own lease has run out unnoticed; with two others that is not three without a verdict."""
+    breaker = build(probe_timeout=5, half_open_max_calls=3, success_threshold=2)
+    half_open(breaker, clock)
+    probes = [breaker.acquire() for _ in range(3)]
+    clock.advance(60)
+    probes[0].success()
+    assert (breaker.state, breaker.snapshot().probe_successes) == (State.HALF_OPEN, 1)
 
 
 def test_c5_a_success_that_does_not_close_lets_expired_leases_reopen(build: Build, clock: Clock):

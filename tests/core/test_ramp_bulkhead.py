@@ -175,7 +175,8 @@ def test_c8_a_probe_needs_a_slot_too(build: Build, clock: Clock):
     late.ignore()
     half_open(breaker, clock)
     probe = breaker.acquire()
-    assert (refused(breaker).reason, breaker.snapshot().in_flight) == (Rejection.BULKHEAD, 1)
+    error = refused(breaker)
+    assert (error.reason, error.retry_after, breaker.snapshot().in_flight) == (Rejection.BULKHEAD, 1, 1)
     probe.success()
     assert (breaker.state, breaker.snapshot().in_flight) == (State.CLOSED, 0)
 

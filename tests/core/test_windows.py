@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import sys
 from collections.abc import Callable
 
@@ -273,6 +274,20 @@ def test_b3_bits_are_counted_exactly_as_they_leave(size: int, gap: int):
     assert ring.count(10**12 + 1) == 0
 
 
+def test_b3_bits_are_counted_exactly_over_jumps_and_steps():
+    """Failures in clusters with wide gaps between them: nothing old comes back, nothing new is missed."""
+    dice = random.Random(7)
+    for size in (5, 16, 24, 61, 128):
+        ring, held, number = BitRing(size), [], 0
+        for _ in range(600):
+            number += dice.choice([1, 1, 1, 2, 3, 7, 8, 9, 16, size - 1, size, size + 1, 3 * size])
+            ring.add(number)
+            held.append(number)
+            oldest = number - size + 1
+            held = [one for one in held if one >= oldest]
+            assert ring.count(oldest) == len(held)
+
+
 def test_b3_an_operation_costs_the_same_in_a_window_of_any_size():
     """Rolling past a million calls touches each held bit once, not each call."""
     ring = BitRing(10_000)
@@ -308,6 +323,37 @@ def test_b5_a_time_window_leaves_bucket_by_bucket(build: Build, clock: Clock):
     assert window(breaker) == (18, 9, 0)
     clock.advance(4)
     assert window(breaker) == (10, 5, 0)
+
+
+def test_b5_a_bucket_is_a_tenth_of_the_window(build: Build, clock: Clock):
+    """A call leaves with its bucket: the last of a tenth after nine tenths more, the first of the next one later."""
+    breaker = build(failure_rate_threshold=0.9, window_seconds=10, minimum_calls=1)
+    succeed(breaker)
+    clock.advance(0.99)
+    succeed(breaker)
+    clock.advance(0.01)
+    breaker(lambda: None)()
+    clock.advance(8.99)
+    assert window(breaker) == (3, 0, 0)
+    clock.advance(0.01)
+    assert window(breaker) == (1, 0, 0)
+    clock.advance(0.99)
+    assert window(breaker) == (1, 0, 0)
+    clock.advance(0.01)
+    assert window(breaker) == (0, 0, 0)
+
+
+def test_b1_between_rolls_a_success_is_only_a_tick(build: Build, clock: Clock):
+    """Once there are enough calls to judge, the lock is needed for one success per bucket, not for each."""
+    breaker = build(failure_rate_threshold=0.9, window_seconds=10, minimum_calls=2)
+    machine = breaker._driver.machine
+    succeed(breaker)
+    assert machine.next_look < clock.now
+    succeed(breaker)
+    assert machine.next_look == clock.now + 1
+    clock.advance(3.5)
+    succeed(breaker)
+    assert machine.next_look == clock.now + 0.5
 
 
 def test_a_time_window_survives_a_clock_that_goes_backwards(build: Build, clock: Clock):

@@ -163,16 +163,18 @@ class Driver(Section):
         if scope is not None:
             scope.rejected.add(self.name)
         if self.delivery.listeners:
-            self.delivery.tell(
-                CallRejected(
-                    breaker=self.name,
-                    at=now,
-                    epoch=self.machine.condition.epoch,
-                    reason=refusal.reason,
-                    retry_after=max(0.0, refusal.due - now),
-                    shadow=shadow,
-                )
+            event = CallRejected(
+                breaker=self.name,
+                at=now,
+                epoch=self.machine.condition.epoch,
+                reason=refusal.reason,
+                retry_after=max(0.0, refusal.due - now),
+                shadow=shadow,
             )
+            if self.inside():
+                self.machine.events.append(event)  # no listener runs under the lock: its holder delivers
+            else:
+                self.delivery.tell(event)
 
     # -- outcomes ------------------------------------------------------------------------------------------
 
