@@ -18,7 +18,8 @@ LONGEST_FILE = 400
 ARROWS = {
     "core": set(),
     "config": {"core"},
-    "registry": {"config", "core"},
+    "stores": {"core"},
+    "registry": {"stores", "config", "core"},
     "http": {"registry", "config", "core"},
     "clients": {"registry", "config", "core"},
     "asgi": {"http", "registry", "core"},

@@ -22,6 +22,7 @@ class Rule(StrEnum):
     RECOVERY_DUE = "recovery_due"
     RESET = "reset"
     MODE = "mode"
+    RESTORED = "restored"
 
 
 class Rejection(StrEnum):

@@ -1,0 +1,48 @@
+"""All that is stored of one breaker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from recloser.stores.record import UNKNOWN, Record
+
+Bucket: TypeAlias = tuple[float, int]  # a window's slice: its width (seconds) and its number
+
+
+@dataclass(slots=True)
+class Place:
+    """A lease: whose it is, when it was granted or renewed, when it ends, and whether a call runs on it."""
+
+    worker: str
+    renewed: float
+    deadline: float
+    is_used: bool = False
+
+
+@dataclass(slots=True)
+class Entry:
+    """All that is stored of one breaker.
+
+    Attributes:
+        record: What is published.
+        buckets: Calls, failures and slow calls of the closed epoch. Two policies in a rolling deployment have
+            slices of different widths, and do not erase each other's (SEMANTICS D7).
+        places: The leases alive, by id.
+        expired: Ids of leases that ended without a verdict, which may still come.
+        expiries: How many used ones have.
+        successes: Good verdicts of this half-open epoch.
+        asker: Who was refused a lease last, and until when that is remembered.
+        votes: Workers that have tripped, and until when that counts.
+        tokens: Of the operators' latest actions.
+    """
+
+    record: Record = UNKNOWN
+    buckets: dict[Bucket, list[int]] = field(default_factory=dict[Bucket, list[int]])
+    places: dict[str, Place] = field(default_factory=dict[str, Place])
+    expired: list[str] = field(default_factory=list[str])
+    expiries: int = 0
+    successes: int = 0
+    asker: tuple[str, float] = ("", 0.0)
+    votes: dict[str, float] = field(default_factory=dict[str, float])
+    tokens: list[int] = field(default_factory=list[int])

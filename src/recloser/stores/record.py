@@ -1,0 +1,92 @@
+"""The record of one breaker that a fleet agrees on, and how it is written down (SEMANTICS D2)."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from recloser.core.events import Cause, Rule
+from recloser.core.state import Epoch, Mode, Override, State
+
+# Of the keys and of what lies under them; not the package's version (SEMANTICS D7).
+SCHEMA: Final = 1
+
+
+class Record(NamedTuple):
+    """What a fleet agrees on about one breaker. Times are the store's (seconds).
+
+    Attributes:
+        epoch: The state's identity.
+        state: Closed, open or half-open.
+        since: When that state began.
+        open_until: When an open period ends; 0 in other states.
+        reopenings: How often the circuit has opened again without a lasting close.
+        cause: Why the state began; `None` for a breaker that was never heard of.
+        override: The operator's mode; its `until` is in seconds of the wall clock.
+        last_failure: Type and bounded text of the failure that decided.
+        revision: The store's number of the last change to this record; grows over the whole namespace.
+    """
+
+    epoch: Epoch = Epoch(0, 0)
+    state: State = State.CLOSED
+    since: float = 0.0
+    open_until: float = 0.0
+    reopenings: int = 0
+    cause: Cause | None = None
+    override: Override = Override()
+    last_failure: str = ""
+    revision: int = 0
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing is lost with this record (SEMANTICS D9)."""
+        return self.state is State.CLOSED and self.override.mode is Mode.AUTO and not self.reopenings
+
+
+UNKNOWN: Final = Record()  # what every breaker is that no store has heard of
+
+
+def tag_text(tag: int) -> str:
+    """Write a tag: JSON in other languages has no integers so large."""
+    return f"{tag:x}"
+
+
+def to_wire(record: Record) -> dict[str, Any]:
+    """Write a record as JSON can carry it."""
+    return {
+        "epoch": [record.epoch.number, tag_text(record.epoch.tag)],
+        "state": record.state.value,
+        "since": record.since,
+        "open_until": record.open_until,
+        "reopenings": record.reopenings,
+        "cause": None if record.cause is None else [record.cause.rule.value, *record.cause[1:]],
+        "override": [record.override.mode.value, *record.override[1:]],
+        "last_failure": record.last_failure,
+        "revision": record.revision,
+    }
+
+
+def from_wire(wire: dict[str, Any]) -> Record:
+    """Read a record.
+
+    Raises:
+        ValueError, KeyError, TypeError: It is none.
+    """
+    number, tag = wire["epoch"]
+    mode, by, why, until = wire["override"]
+    cause = wire["cause"]
+    return Record(
+        Epoch(int(number), int(tag, 16)),
+        State(wire["state"]),
+        float(wire["since"]),
+        float(wire["open_until"]),
+        int(wire["reopenings"]),
+        None if cause is None else _cause(cause),
+        Override(Mode(mode), by, why, None if until is None else float(until)),
+        wire["last_failure"],
+        int(wire["revision"]),
+    )
+
+
+def _cause(wire: list[Any]) -> Cause:
+    rule, number, total, threshold, by, why = wire
+    return Cause(Rule(rule), int(number), int(total), float(threshold), by, why)

@@ -1,0 +1,148 @@
+"""The fleet as a store sees it: workers and what they believe, breakers and their leases, recent transitions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from recloser.core.events import Cause
+from recloser.core.state import Epoch, Mode, State
+from recloser.stores.record import Record
+
+
+class Transition(NamedTuple):
+    """One entry of the list of recent changes, which is also the operators' audit trail.
+
+    Attributes:
+        revision: The store's number of the change.
+        at: Seconds of the wall clock.
+        breaker: Its name.
+        worker: Through whom it came.
+        old: The state before.
+        new: The state after.
+        old_mode: The mode before.
+        new_mode: The mode after.
+        cause: Why, with the operator and his reason where one acted.
+    """
+
+    revision: int
+    at: float
+    breaker: str
+    worker: str
+    old: State
+    new: State
+    old_mode: Mode
+    new_mode: Mode
+    cause: Cause
+
+
+class Belief(NamedTuple):
+    """What one worker holds of one breaker, and what it has counted since it began.
+
+    Attributes:
+        epoch: The state's identity.
+        state: Closed, open or half-open.
+        mode: The operator's.
+        calls, failures, slow, ignored, rejected, probes: Calls since the worker began.
+        degraded: Answers given in the breaker's stead.
+        window_calls, window_failures, window_slow: What its own window holds (calls).
+        consecutive: The present run of failures (calls).
+        last_failure: Type and bounded text.
+    """
+
+    epoch: Epoch
+    state: State
+    mode: Mode
+    calls: int = 0
+    failures: int = 0
+    slow: int = 0
+    ignored: int = 0
+    rejected: int = 0
+    probes: int = 0
+    degraded: int = 0
+    window_calls: int = 0
+    window_failures: int = 0
+    window_slow: int = 0
+    consecutive: int = 0
+    last_failure: str = ""
+
+
+class Worker(NamedTuple):
+    """A worker as its heartbeat tells.
+
+    Attributes:
+        id: Unique over the fleet.
+        host: Where it runs.
+        pid: Its process.
+        version: Of recloser.
+        started: Seconds of the wall clock.
+        beliefs: By breaker.
+    """
+
+    id: str
+    host: str
+    pid: int
+    version: str
+    started: float
+    beliefs: Mapping[str, Belief]
+
+
+class Heard(NamedTuple):
+    """A worker, and how long ago it was heard of (seconds)."""
+
+    worker: Worker
+    ago: float
+
+
+class Held(NamedTuple):
+    """A lease as the store has it.
+
+    Attributes:
+        worker: Who holds it.
+        age: Since it was granted or last renewed (seconds).
+        remaining: Until its place is given to another (seconds).
+        is_used: A call runs on it.
+    """
+
+    worker: str
+    age: float
+    remaining: float
+    is_used: bool
+
+
+class Shared(NamedTuple):
+    """All that the store holds of one breaker.
+
+    Attributes:
+        record: The record.
+        calls, failures, slow: In the widest shared window (calls).
+        probe_successes: In this half-open epoch.
+        probe_expiries: Leases that ended without a verdict in this half-open epoch.
+        votes: Workers that have tripped, where a quorum is asked for.
+        leases: Those alive.
+    """
+
+    record: Record
+    calls: int = 0
+    failures: int = 0
+    slow: int = 0
+    probe_successes: int = 0
+    probe_expiries: int = 0
+    votes: int = 0
+    leases: tuple[Held, ...] = ()
+
+
+class FleetView(NamedTuple):
+    """The fleet as the store sees it, read in one round trip.
+
+    Attributes:
+        now: The store's clock (seconds).
+        breakers: All that the store has heard of, by name.
+        workers: Those alive.
+        transitions: The latest ones, newest first.
+    """
+
+    now: float
+    breakers: Mapping[str, Shared]
+    workers: Sequence[Heard]
+    transitions: Sequence[Transition]
