@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from recloser.stores.record import UNKNOWN, Record
+from recloser.stores.record import UNKNOWN, Record, from_wire, to_wire
 
 Bucket: TypeAlias = tuple[float, int]  # a window's slice: its width (seconds) and its number
 
@@ -46,3 +47,43 @@ class Entry:
     asker: tuple[str, float] = ("", 0.0)
     votes: dict[str, float] = field(default_factory=dict[str, float])
     tokens: list[int] = field(default_factory=list[int])
+
+
+def to_text(entry: Entry) -> str:
+    """Write an entry as JSON."""
+    wire: dict[str, Any] = {"record": to_wire(entry.record)}
+    if entry.buckets:
+        wire["buckets"] = [[*key, *counts] for key, counts in entry.buckets.items()]
+    if entry.places:
+        wire["places"] = {
+            key: [place.worker, place.renewed, place.deadline, place.is_used]
+            for key, place in entry.places.items()
+        }
+    if entry.asker[0]:
+        wire["asker"] = entry.asker
+    for name in ("expired", "expiries", "successes", "votes", "tokens"):
+        value = getattr(entry, name)
+        if value:
+            wire[name] = value
+    return json.dumps(wire, separators=(",", ":"))
+
+
+def from_text(text: str) -> Entry:
+    """Read an entry.
+
+    Raises:
+        ValueError, KeyError, TypeError: It is none.
+    """
+    wire: dict[str, Any] = json.loads(text)
+    asker, end = wire.get("asker", ("", 0.0))
+    return Entry(
+        record=from_wire(wire["record"]),
+        buckets={(width, number): counts for width, number, *counts in wire.get("buckets", ())},
+        places={key: Place(*place) for key, place in wire.get("places", {}).items()},
+        expired=wire.get("expired", []),
+        expiries=wire.get("expiries", 0),
+        successes=wire.get("successes", 0),
+        asker=(asker, end),
+        votes=wire.get("votes", {}),
+        tokens=wire.get("tokens", []),
+    )

@@ -58,7 +58,7 @@ def to_wire(record: Record) -> dict[str, Any]:
         "since": record.since,
         "open_until": record.open_until,
         "reopenings": record.reopenings,
-        "cause": None if record.cause is None else [record.cause.rule.value, *record.cause[1:]],
+        "cause": None if record.cause is None else cause_to_wire(record.cause),
         "override": [record.override.mode.value, *record.override[1:]],
         "last_failure": record.last_failure,
         "revision": record.revision,
@@ -80,13 +80,23 @@ def from_wire(wire: dict[str, Any]) -> Record:
         float(wire["since"]),
         float(wire["open_until"]),
         int(wire["reopenings"]),
-        None if cause is None else _cause(cause),
+        None if cause is None else cause_from_wire(cause),
         Override(Mode(mode), by, why, None if until is None else float(until)),
         wire["last_failure"],
         int(wire["revision"]),
     )
 
 
-def _cause(wire: list[Any]) -> Cause:
+def cause_to_wire(cause: Cause) -> list[Any]:
+    """Write a cause as JSON can carry it."""
+    return [cause.rule.value, *cause[1:]]
+
+
+def cause_from_wire(wire: list[Any]) -> Cause:
+    """Read a cause.
+
+    Raises:
+        ValueError, TypeError: It is none.
+    """
     rule, number, total, threshold, by, why = wire
     return Cause(Rule(rule), int(number), int(total), float(threshold), by, why)

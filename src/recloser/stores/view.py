@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from recloser.core.events import Cause
 from recloser.core.state import Epoch, Mode, State
-from recloser.stores.record import Record
+from recloser.stores.record import Record, cause_from_wire, cause_to_wire, tag_text
 
 
 class Transition(NamedTuple):
@@ -146,3 +147,54 @@ class FleetView(NamedTuple):
     breakers: Mapping[str, Shared]
     workers: Sequence[Heard]
     transitions: Sequence[Transition]
+
+
+def worker_to_text(worker: Worker) -> str:
+    """Write a worker as JSON."""
+    beliefs = {
+        name: [belief.epoch.number, tag_text(belief.epoch.tag), *belief[1:]]
+        for name, belief in worker.beliefs.items()
+    }
+    return json.dumps([*worker[:-1], beliefs], separators=(",", ":"))
+
+
+def worker_from_text(text: str) -> Worker:
+    """Read a worker.
+
+    Raises:
+        ValueError, KeyError, TypeError: It is none.
+    """
+    wire: list[Any] = json.loads(text)
+    key, host, pid, version, started, beliefs = wire
+    return Worker(key, host, pid, version, started, {name: _belief(held) for name, held in beliefs.items()})
+
+
+def _belief(wire: list[Any]) -> Belief:
+    number, tag, state, mode, *counts = wire
+    return Belief(Epoch(number, int(tag, 16)), State(state), Mode(mode), *counts)
+
+
+def transition_to_text(transition: Transition) -> str:
+    """Write a transition as JSON, apart from its revision."""
+    return json.dumps([*transition[1:-1], cause_to_wire(transition.cause)], separators=(",", ":"))
+
+
+def transition_from_text(revision: int, text: str) -> Transition:
+    """Read a transition.
+
+    Raises:
+        ValueError, KeyError, TypeError: It is none.
+    """
+    wire: list[Any] = json.loads(text)
+    at, breaker, worker, old, new, old_mode, new_mode, cause = wire
+    return Transition(
+        revision,
+        at,
+        breaker,
+        worker,
+        State(old),
+        State(new),
+        Mode(old_mode),
+        Mode(new_mode),
+        cause_from_wire(cause),
+    )

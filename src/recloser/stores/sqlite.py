@@ -1,0 +1,327 @@
+"""The SQLite store: one file for all workers of one machine, nothing to install (SEMANTICS F1)."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from recloser.core.log import logger
+from recloser.core.state import State
+from recloser.core.window import BUCKETS
+from recloser.stores import files
+from recloser.stores.entry import Entry, from_text, to_text
+from recloser.stores.operations import Answer, Answers, Operation
+from recloser.stores.protocol import News, StoreError
+from recloser.stores.record import SCHEMA, Record
+from recloser.stores.rules import Change
+from recloser.stores.view import (
+    FleetView,
+    Heard,
+    Held,
+    Shared,
+    Worker,
+    transition_from_text,
+    transition_to_text,
+    worker_from_text,
+    worker_to_text,
+)
+
+BUSY: Final = 0.25  # seconds to wait for another worker's transaction
+ALIVE: Final = 6.0  # seconds after its last heartbeat for which a worker counts in a quorum
+REMEMBERED: Final = 60.0  # and is listed
+AT_REST: Final = 86_400.0  # seconds after which the record of a breaker that nobody uses is dropped
+TRANSITIONS: Final = 500
+
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS breakers (
+    name TEXT PRIMARY KEY, revision INTEGER NOT NULL, at REAL NOT NULL, at_rest INTEGER NOT NULL, entry TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS by_revision ON breakers (revision);
+CREATE TABLE IF NOT EXISTS workers (
+    id TEXT PRIMARY KEY, at REAL NOT NULL, wall REAL NOT NULL, boot TEXT NOT NULL, report TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS transitions (revision INTEGER PRIMARY KEY, report TEXT NOT NULL);
+"""
+
+
+class SQLiteStore:
+    """Keeps a fleet's records in a file; its clock is `time.monotonic`, which all processes of one boot share.
+
+    Args:
+        path: Of the file. Its folder must be ours alone.
+        clock: The store's clock (monotonic seconds).
+        wall_clock: Time of day (seconds since the epoch).
+        boot: Which boot of which machine `clock` belongs to.
+
+    Attributes:
+        address: The file's URL.
+        poll_interval: Seconds.
+    """
+
+    poll_interval = 0.02
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+        boot: str | None = None,
+    ) -> None:
+        self.path = path
+        self.address = f"sqlite://{path}"
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._boot = files.boot_id() if boot is None else boot
+        self._database: sqlite3.Connection | None = None
+        self._identity = (0, 0)
+        self._version = -1
+        self._seen = -1
+
+    def connect(self) -> None:
+        """Open the file, or make it; a damaged one is set aside."""
+        if self._database is not None:
+            return
+        files.prepare(self.path)
+        try:
+            self._open()
+        except sqlite3.DatabaseError as error:
+            self.close()
+            if _is_damage(error):
+                self._set_aside(error)
+            raise _refused(error) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def exchange(self, operations: Sequence[Operation]) -> Answers:
+        """Carry out operations in one transaction."""
+        now, wall = self._clock(), self._wall_clock()
+        with self._transaction() as database:
+            revision = first = _revision(database)
+            entries: dict[str, tuple[str, Entry]] = {}
+            answers: list[Answer] = []
+            for operation in operations:
+                name = operation.breaker
+                if name not in entries:
+                    entries[name] = _load(database, name)
+                entry = entries[name][1]
+                change = Change(entry, now, wall, lambda: _alive(database, now))
+                answer = change.apply(operation)
+                if change.is_news:
+                    revision += 1
+                    entry.record = entry.record._replace(revision=revision)
+                    answer = answer._replace(record=entry.record)
+                for transition in change.transitions:
+                    report = transition_to_text(transition)
+                    database.execute("INSERT INTO transitions VALUES (?, ?)", (revision, report))
+                answers.append(answer)
+            for name, (before, entry) in entries.items():
+                _save(database, name, entry, before, now)
+            if revision != first:
+                database.execute("UPDATE meta SET value = ? WHERE key = 'revision'", (str(revision),))
+                database.execute("DELETE FROM transitions WHERE revision <= ?", (revision - TRANSITIONS,))
+        return Answers(now, revision, answers)
+
+    def news(self) -> News | None:
+        """Return the records that have changed since the last call; asks for no more than a number if none has."""
+        with self._reading() as database:
+            # Before the records: what is committed in between is read now or told by the next look.
+            (version,) = database.execute("PRAGMA data_version").fetchone()
+            if version == self._version:
+                return None
+            rows = database.execute(
+                "SELECT name, entry FROM breakers WHERE revision > ?", (self._seen,)
+            ).fetchall()
+            records = {name: _read(entry).record for name, entry in rows}
+        self._version = version
+        self._seen = max((self._seen, *(record.revision for record in records.values())))
+        return News(self._clock(), records) if records else None
+
+    def fileno(self) -> int | None:
+        """Nothing becomes readable."""
+        return None
+
+    def beat(self, worker: Worker) -> int:
+        """Note a heartbeat, forget the dead, and drop records at rest that nobody uses."""
+        if files.identity(self.path) != self._identity:
+            self.close()
+            raise StoreError(f"the store's file {self.path} was replaced by another")
+        now, wall = self._clock(), self._wall_clock()
+        with self._transaction() as database:
+            row = (worker.id, now, wall, self._boot, worker_to_text(worker))
+            database.execute("INSERT OR REPLACE INTO workers VALUES (?, ?, ?, ?, ?)", row)
+            database.execute("DELETE FROM workers WHERE at < ?", (now - REMEMBERED,))
+            database.execute("DELETE FROM breakers WHERE at_rest AND at < ?", (now - AT_REST,))
+            names = [(now, name) for name in worker.beliefs]
+            database.executemany(
+                "UPDATE breakers SET at = ? WHERE name = ? AND at < ?",
+                [(at, name, now - AT_REST / 2) for at, name in names],
+            )
+            return _alive(database, now)
+
+    def leave(self, worker_id: str) -> None:
+        """Forget a worker."""
+        with self._transaction() as database:
+            database.execute("DELETE FROM workers WHERE id = ?", (worker_id,))
+
+    def view(self, transitions: int = 100) -> FleetView:
+        """Read the whole fleet."""
+        now = self._clock()
+        with self._reading() as database:
+            database.execute("BEGIN")
+            try:
+                breakers = database.execute("SELECT name, entry FROM breakers").fetchall()
+                workers = database.execute("SELECT report, at FROM workers ORDER BY id").fetchall()
+                changes = database.execute(
+                    "SELECT revision, report FROM transitions ORDER BY revision DESC LIMIT ?", (transitions,)
+                ).fetchall()
+            finally:
+                database.execute("COMMIT")
+            return FleetView(
+                now,
+                {name: shared(_read(entry), now) for name, entry in breakers},
+                [Heard(worker_from_text(report), max(0.0, now - at)) for report, at in workers],
+                [transition_from_text(revision, report) for revision, report in changes],
+            )
+
+    def close(self) -> None:
+        """Close the file."""
+        database, self._database = self._database, None
+        if database is not None:
+            with suppress(sqlite3.Error):
+                database.close()
+
+    def abandon(self) -> None:
+        """A parent closes its file before it forks: there is nothing to forget (SEMANTICS C13)."""
+        self._database = None
+
+    def _open(self) -> None:
+        database = sqlite3.connect(self.path, timeout=BUSY, isolation_level=None, check_same_thread=False)
+        self._database = database
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = NORMAL")
+        with self._transaction():
+            for statement in _TABLES.split(";"):
+                database.execute(statement)
+            database.execute("INSERT OR IGNORE INTO meta VALUES ('schema', ?)", (str(SCHEMA),))
+            database.execute("INSERT OR IGNORE INTO meta VALUES ('revision', '0')")
+            self._adopt_boot(database)
+        self._identity = files.identity(self.path)
+        self._version = self._seen = -1
+
+    def _adopt_boot(self, database: sqlite3.Connection) -> None:
+        """Void the times of an earlier boot; what is open is due, and modes are kept (SEMANTICS D3)."""
+        found = database.execute("SELECT value FROM meta WHERE key = 'boot'").fetchone()
+        if found == (self._boot,):
+            return
+        wall = self._wall_clock()
+        others = "SELECT count(*) FROM workers WHERE boot != ? AND wall BETWEEN ? AND ?"
+        (living,) = database.execute(others, (self._boot, wall - ALIVE, wall + ALIVE)).fetchone()
+        if living:
+            raise StoreError(
+                f"the store's file {self.path} is in use by another machine: share the state by a Redis store"
+            )
+        now = self._clock()
+        for name, text in database.execute("SELECT name, entry FROM breakers").fetchall():
+            record = _read(text).record
+            due = now if record.state is not State.CLOSED else 0.0
+            state = State.CLOSED if record.state is State.CLOSED else State.OPEN
+            entry = Entry(record._replace(state=state, since=now, open_until=due))
+            _save(database, name, entry, text, now)
+        database.execute("DELETE FROM workers")
+        database.execute("INSERT OR REPLACE INTO meta VALUES ('boot', ?)", (self._boot,))
+
+    def _set_aside(self, error: sqlite3.DatabaseError) -> None:
+        aside = self.path.with_name(f"{self.path.name}.damaged-{int(self._wall_clock())}")
+        with suppress(OSError):
+            self.path.rename(aside)
+            logger().error("the store's file %s is damaged (%s): set aside as %s", self.path, error, aside)
+        for suffix in ("-wal", "-shm"):
+            with suppress(OSError):
+                self.path.with_name(self.path.name + suffix).unlink()
+
+    @contextmanager
+    def _reading(self) -> Generator[sqlite3.Connection]:
+        database = self._database
+        if database is None:
+            raise StoreError(f"the store's file {self.path} is not open")
+        try:
+            yield database
+        except sqlite3.Error as error:
+            self.close()
+            raise _refused(error) from error
+
+    @contextmanager
+    def _transaction(self) -> Generator[sqlite3.Connection]:
+        with self._reading() as database:
+            database.execute("BEGIN IMMEDIATE")
+            try:
+                yield database
+                database.execute("COMMIT")
+            except BaseException:
+                if database.in_transaction:
+                    database.execute("ROLLBACK")
+                raise
+
+
+def shared(entry: Entry, now: float) -> Shared:
+    """Tell what is stored of a breaker as it is at `now` (the store's clock)."""
+    totals = [0, 0, 0]
+    widest = max((width for width, _ in entry.buckets), default=0.0)
+    for (width, number), counts in entry.buckets.items():
+        if width == widest and (number + BUCKETS) * width > now:
+            totals = [total + more for total, more in zip(totals, counts, strict=True)]
+    calls, failures, slow = totals
+    leases = tuple(
+        Held(place.worker, max(0.0, now - place.renewed), place.deadline - now, place.is_used)
+        for place in entry.places.values()
+        if place.deadline > now
+    )
+    votes = sum(end > now for end in entry.votes.values())
+    return Shared(entry.record, calls, failures, slow, entry.successes, entry.expiries, votes, leases)
+
+
+def _load(database: sqlite3.Connection, name: str) -> tuple[str, Entry]:
+    row = database.execute("SELECT entry FROM breakers WHERE name = ?", (name,)).fetchone()
+    return ("", Entry()) if row is None else (row[0], _read(row[0]))
+
+
+def _read(text: str) -> Entry:
+    try:
+        return from_text(text)
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"the store holds what this version cannot read ({error!r})") from error
+
+
+def _save(database: sqlite3.Connection, name: str, entry: Entry, before: str, now: float) -> None:
+    text = to_text(entry)
+    if text != before:
+        record: Record = entry.record
+        database.execute(
+            "INSERT OR REPLACE INTO breakers VALUES (?, ?, ?, ?, ?)",
+            (name, record.revision, now, record.is_at_rest, text),
+        )
+
+
+def _revision(database: sqlite3.Connection) -> int:
+    (value,) = database.execute("SELECT value FROM meta WHERE key = 'revision'").fetchone()
+    return int(value)
+
+
+def _alive(database: sqlite3.Connection, now: float) -> int:
+    (alive,) = database.execute("SELECT count(*) FROM workers WHERE at > ?", (now - ALIVE,)).fetchone()
+    return int(alive)
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    return error.sqlite_errorcode in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _refused(error: sqlite3.Error) -> StoreError:
+    return StoreError(f"the store's file refused: {error}")
