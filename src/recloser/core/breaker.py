@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from types import CoroutineType
-from typing import ParamSpec, TypeVar, Unpack
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, Unpack
 
 from recloser.core import fork, snapshot
 from recloser.core.decorate import decorate
@@ -19,6 +19,9 @@ from recloser.core.permit import Calling, Permit, TimedCalling, acquire, run_asy
 from recloser.core.policy import Knobs, Policy
 from recloser.core.snapshot import Snapshot
 from recloser.core.state import Mode, Override, State
+
+if TYPE_CHECKING:
+    from recloser.core.leading import Lead
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,6 +36,22 @@ def _random() -> float:
     return random()  # noqa: S311 - jitter is no secret
 
 
+def _driver(
+    name: str,
+    policy: Policy,
+    clock: Callable[[], float],
+    wall_clock: Callable[[], float],
+    random: Callable[[], float],
+    *,
+    lead: Lead | None,
+) -> Driver:
+    if lead is None:
+        return Driver(name, policy, clock, wall_clock, random)
+    from recloser.core.leading import LedDriver  # noqa: PLC0415 - most processes have no fleet
+
+    return LedDriver(name, policy, clock, wall_clock, random, lead=lead)
+
+
 class CircuitBreaker:
     """Guards one downstream dependency: lets calls through while it works, refuses them while it does not.
 
@@ -45,6 +64,7 @@ class CircuitBreaker:
         clock: Monotonic time (seconds).
         wall_clock: Time of day (seconds since the epoch), for the end of a mode and for HTTP dates only.
         random: Gives 0 <= x < 1 for the jitter of open periods.
+        lead: Brings the word of the fleet that the breaker belongs to; a registry with a store gives it.
         **knobs: Those of `Policy`.
 
     Raises:
@@ -65,6 +85,7 @@ class CircuitBreaker:
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         random: Callable[[], float] = _random,
+        lead: Lead | None = None,
         **knobs: Unpack[Knobs],
     ) -> None:
         if policy is not None and knobs:
@@ -75,7 +96,7 @@ class CircuitBreaker:
             policy = Policy(**knobs) if knobs else DEFAULT_POLICY
         self.name = name
         self.policy = policy
-        self._driver = Driver(name, policy, clock, wall_clock, random)
+        self._driver = _driver(name, policy, clock, wall_clock, random, lead=lead)
         self._calling = TimedCalling if self._driver.times or self._driver.rolls else Calling
         fork.watch(self._driver)
 

@@ -76,7 +76,7 @@ class Driver(Section):
     ) -> None:
         self.name = name
         self.policy = policy
-        machine = Machine(name, policy, clock=clock, random=random, now=clock())
+        machine = self._made(clock, random)
         super().__init__(machine, Delivery(name), clock, wall_clock)
         self.judge = Judge(name, policy)
         self.slow_after = policy.slow_call_duration if policy.slow_call_duration is not None else inf
@@ -85,6 +85,9 @@ class Driver(Section):
         self._warm: tuple[Tally, Recorder] | None = None
         self._count_anew()
         self._publish()
+
+    def _made(self, clock: Callable[[], float], random: Callable[[], float]) -> Machine:
+        return Machine(self.name, self.policy, clock=clock, random=random, now=clock())
 
     # -- admission -----------------------------------------------------------------------------------------
 

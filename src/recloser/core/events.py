@@ -90,21 +90,53 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateChanged(Event):
-    """A transition. `retry_after`: seconds until the first probe when `new` is open, else 0."""
+    """A transition of this process's breaker.
+
+    Attributes:
+        old: The state before.
+        new: The state after.
+        cause: Why.
+        last_failure: Type and bounded text of the last counted failure.
+        retry_after: Seconds until the first probe when `new` is open, else 0.
+        adopted: The fleet had decided so, and this process follows.
+    """
 
     old: State
     new: State
     cause: Cause
     last_failure: str = ""
     retry_after: float = 0.0
+    adopted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModeChanged(Event):
-    """An operator's override was set, lifted, or expired."""
+    """An operator's override was set, lifted, or expired.
+
+    Attributes:
+        old: The override before.
+        new: The override after.
+        adopted: Another process of the fleet had it first, and this one follows.
+    """
 
     old: Override
     new: Override
+    adopted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetChanged(Event):
+    """The fleet's record of a breaker has changed: told in the one process through which it did, and in no other.
+
+    Attributes:
+        state: Of the fleet now.
+        override: The operator's mode now.
+        cause: Why.
+    """
+
+    state: State
+    override: Override
+    cause: Cause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

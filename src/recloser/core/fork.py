@@ -25,13 +25,19 @@ class Forkable(Protocol):
 
 
 _alive: weakref.WeakSet[Forkable] = weakref.WeakSet()
+_first: weakref.WeakSet[Forkable] = weakref.WeakSet()
 _forking = RLock()  # one fork at a time; a signal handler may fork within a fork
 _held: list[list[Forkable]] = []
 
 
-def watch(one: Forkable) -> None:
-    """Keep `one` whole over forks, for as long as it lives."""
-    _alive.add(one)
+def watch(one: Forkable, *, first: bool = False) -> None:
+    """Keep `one` whole over forks, for as long as it lives.
+
+    Args:
+        one: What must be still while the process is copied.
+        first: It waits for others' locks while it works, and must be still before those are taken.
+    """
+    (_first if first else _alive).add(one)
 
 
 def _before() -> None:
@@ -61,7 +67,7 @@ def _after_in_child() -> None:
 def _everyone() -> list[Forkable]:
     while True:
         try:
-            return list(_alive)
+            return [*_first, *_alive]
         except RuntimeError:  # another thread made a breaker meanwhile
             continue
 

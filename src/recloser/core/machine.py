@@ -122,7 +122,9 @@ class Machine:
         if condition.state is State.OPEN:
             if now < condition.until:
                 return self.refusal(Rejection.OPEN, condition.until)
-            self._half_open(now)
+            refusal = self._due(now)
+            if refusal is not None:
+                return refusal
         if self.condition.state is State.CLOSED:
             return self._admit_closed(now)
         return self._admit_probe(now)
@@ -237,8 +239,10 @@ class Machine:
         condition = condition._replace(until=now + period, reopenings=reopenings)
         self._enter(self._with_refusal(condition), period)
 
-    def _half_open(self, now: float) -> None:
+    def _due(self, now: float) -> Refusal | None:
+        """End an open period: half-open, or a refusal where somebody else decides that."""
         self._enter(self._next(State.HALF_OPEN, now, Cause(Rule.RECOVERY_DUE)))
+        return None
 
     def _close(self, now: float, cause: Cause) -> None:
         ramp = Ramp(now, self.policy.recovery_ramp) if self.policy.recovery_ramp else None

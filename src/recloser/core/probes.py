@@ -12,13 +12,17 @@ EXPIRIES_THAT_REOPEN: Final = 3
 
 
 class Lease:
-    """A probe's right to run until a deadline. `epoch` tells whether its verdict still matters."""
+    """A probe's right to run until a deadline.
 
-    __slots__ = ("deadline", "epoch")
+    `epoch` tells whether its verdict still matters, `id` what a fleet knows it by.
+    """
 
-    def __init__(self, epoch: Epoch, deadline: float) -> None:
+    __slots__ = ("deadline", "epoch", "id")
+
+    def __init__(self, epoch: Epoch, deadline: float, id: str = "") -> None:  # noqa: A002 - that is its name
         self.epoch = epoch
         self.deadline = deadline
+        self.id = id
 
 
 class Probes:

@@ -60,14 +60,9 @@ class Section(ABC):
     def run(self, operation: Callable[[], T]) -> T:
         """Run one of the machine's operations under the lock, after all that is queued."""
         try:
-            with self._lock:
-                self._empty_inbox()
-                try:
-                    return operation()
-                finally:
-                    self._publish()
+            return self.run_quietly(operation)
         finally:
-            self._drain()
+            self.deliver()
 
     def post(self, operation: Callable[[float], object]) -> None:
         """Run an operator's action, given the time: at once, or as soon as the lock's holder lets go."""
@@ -87,7 +82,28 @@ class Section(ABC):
         self._inbox.append(operation)
         self._drain()
 
+    def run_quietly(self, operation: Callable[[], T]) -> T:
+        """Run one of the machine's operations, and leave the events that come of it to `deliver`."""
+        try:
+            with self._lock:
+                self._empty_inbox()
+                try:
+                    return operation()
+                finally:
+                    self._publish()
+        finally:
+            self._drain_inbox()
+
+    def deliver(self) -> None:
+        """Tell the listeners what has happened, if nobody does already."""
+        if self.machine.events and not self.inside():
+            self.delivery.drain(self.machine.events)
+
     def _drain(self) -> None:
+        self._drain_inbox()
+        self.deliver()
+
+    def _drain_inbox(self) -> None:
         while self._inbox and not self.inside():
             lock = self._lock  # a finaliser in there may fork, and leave us another
             try:
@@ -101,8 +117,6 @@ class Section(ABC):
                     lock.release()
                 except RuntimeError:
                     pass  # it was never ours
-        if self.machine.events and not self.inside():
-            self.delivery.drain(self.machine.events)
 
     def _empty_inbox(self) -> None:
         while self._inbox:

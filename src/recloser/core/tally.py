@@ -16,6 +16,9 @@ class Tally:
     Args:
         policy: Whose thresholds apply.
         now: The epoch's beginning (monotonic seconds).
+
+    Attributes:
+        elsewhere: Rates are judged by a fleet's store, on the counts of all; they are only counted here.
     """
 
     __slots__ = (
@@ -23,6 +26,7 @@ class Tally:
         "_previous_failure",
         "calls",
         "counter",
+        "elsewhere",
         "failures",
         "run",
         "slow",
@@ -38,6 +42,7 @@ class Tally:
         self.window = _window(policy, now)
         # False while each success must be judged: until `minimum_calls`, and after an unjudged roll (B3).
         self.ticks_suffice = not policy.judges_rates
+        self.elsewhere = False
         self._previous_failure = 0
         self.run = 0
         self.calls = 0
@@ -96,8 +101,8 @@ class Tally:
         if not policy.judges_rates:
             return None
         held = self.window.counts(number)
-        self.ticks_suffice = held.calls >= policy.minimum_calls
-        if not self.ticks_suffice:
+        self.ticks_suffice = self.elsewhere or held.calls >= policy.minimum_calls
+        if not self.ticks_suffice or self.elsewhere:
             return None
         share = policy.failure_rate_threshold
         if share is not None and held.failures / held.calls >= share:
