@@ -8,7 +8,7 @@ from _thread import RLock  # `threading` only wraps it
 from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
 from itertools import count
 from types import MappingProxyType, TracebackType
-from typing import Final, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Final, Self, TypedDict, Unpack
 
 from recloser.config import Declaration, from_mapping, from_toml
 from recloser.config.origins import canonical
@@ -18,6 +18,12 @@ from recloser.core.errors import RecloserError
 from recloser.core.events import Listener
 from recloser.core.policy import Policy, nearest
 from recloser.core.state import Mode, State
+
+if TYPE_CHECKING:
+    from recloser.stores.health import Health
+    from recloser.stores.hub import Hub
+    from recloser.stores.protocol import Store
+    from recloser.stores.view import FleetView
 
 MAX_ORIGINS: Final = 1024
 
@@ -59,8 +65,12 @@ class Registry(Mapping[str, CircuitBreaker]):
 
     Safe for any mix of threads, event loops and forks.
 
+    With a store, its breakers share their state with all workers that have the same store and namespace. A background
+    thread, started by the first call in each process, does all that needs the store; no call ever waits for it.
+
     Args:
         declaration: A `Declaration`; or a mapping, read as by `from_mapping`.
+        store: Where the fleet meets, instead of the declared one.
         **sources: The breakers' `clock`, `wall_clock` and `random`, as of `CircuitBreaker`.
 
     Attributes:
@@ -71,11 +81,18 @@ class Registry(Mapping[str, CircuitBreaker]):
         ConfigurationError: Lists everything that is wrong; nothing was created.
     """
 
-    def __init__(self, declaration: Declaration | Mapping[str, object], **sources: Unpack[Sources]) -> None:
+    def __init__(
+        self,
+        declaration: Declaration | Mapping[str, object],
+        *,
+        store: Store | None = None,
+        **sources: Unpack[Sources],
+    ) -> None:
         if not isinstance(declaration, Declaration):
             declaration = from_mapping(declaration)
         self.declaration = declaration
         self._sources = sources
+        self._hub = _hub(declaration, store, sources)
         self._lock = _Lock()
         self._listeners: dict[object, Listener] = {}
         self._uses = count(1)
@@ -175,7 +192,43 @@ class Registry(Mapping[str, CircuitBreaker]):
             silence()
 
     def _made(self, name: str, policy: Policy) -> CircuitBreaker:
-        return CircuitBreaker(name, policy, **self._sources)
+        breaker = CircuitBreaker(name, policy, lead=self._hub, **self._sources)
+        if self._hub is not None:
+            self._hub.link(breaker)
+        return breaker
+
+    # -- the fleet -----------------------------------------------------------------------------------------
+
+    @property
+    def store_health(self) -> Health:
+        """Whether the store is reached, since when it is not, and why."""
+        if self._hub is None:
+            from recloser.stores.health import Connection, Health  # noqa: PLC0415 - most processes have no store
+
+            return Health(connection=Connection.NONE)
+        return self._hub.health
+
+    def ready(self, timeout: float = 1.0) -> bool:
+        """Wait until the fleet's state is known here, for jobs that make one call and end. Without a store it is.
+
+        Args:
+            timeout: Seconds.
+
+        Returns:
+            Whether it is.
+        """
+        return self._hub is None or self._hub.ready(timeout)
+
+    def fleet(self, timeout: float = 2.0) -> FleetView | None:
+        """Read all that the store knows of the fleet; `None` without a store. This does wait for the store.
+
+        Args:
+            timeout: Seconds.
+
+        Raises:
+            StoreError: The store is lost, or did not answer in time.
+        """
+        return None if self._hub is None else self._hub.ask(lambda known: known.view(), timeout)
 
     # -- listeners -----------------------------------------------------------------------------------------
 
@@ -196,7 +249,9 @@ class Registry(Mapping[str, CircuitBreaker]):
                     slot.silence.pop(token)()
 
     def close(self) -> None:
-        """Remove the registry's listeners. May be called again."""
+        """Leave the fleet and remove the registry's listeners; the breakers go on alone. May be called again."""
+        if self._hub is not None:
+            self._hub.close()
         for token in list(self._listeners):
             self._remove(token)
 
@@ -242,6 +297,18 @@ class Registry(Mapping[str, CircuitBreaker]):
     def _snapshot(self) -> dict[str, CircuitBreaker]:
         with self._lock.of_this_process:
             return {slot.breaker.name: slot.breaker for slot in self._slots()}
+
+
+def _hub(declaration: Declaration, store: Store | None, sources: Sources) -> Hub | None:
+    if store is None and declaration.store is None:
+        return None
+    from recloser.stores.hub import Hub  # noqa: PLC0415 - most processes have no store
+    from recloser.stores.opening import open_store  # noqa: PLC0415
+
+    if store is None and declaration.store is not None:
+        store = open_store(declaration.store, declaration.namespace)
+    assert store is not None  # noqa: S101 - one of the two is given
+    return Hub(store, **sources)
 
 
 class _Slot:

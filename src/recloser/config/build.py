@@ -14,7 +14,7 @@ from recloser.config.plans import plan_of, plans_of
 from recloser.config.profiles import Profiles
 from recloser.config.reading import is_list, is_mapping
 from recloser.config.report import Report
-from recloser.config.top import cache_of, namespace_of, refuse_store
+from recloser.config.top import cache_of, namespace_of, store_of
 from recloser.config.values import checked
 from recloser.core.errors import Problem
 
@@ -25,7 +25,7 @@ def build(written: Written, report: Report) -> Declaration:
     Raises:
         ConfigurationError: Lists every problem, also those reported before.
     """
-    refuse_store(written.top.get("store"), report)
+    store = store_of(written.top.get("store"), report)
     namespace = namespace_of(written.top.get("namespace"), report)
     breakers = _Breakers(written, report)
     declared = {name: breakers.declare(name, table) for name, table in written.breakers.items()}
@@ -36,7 +36,7 @@ def build(written: Written, report: Report) -> Declaration:
     provenance |= {f"cache.{key}": _source(written.cache.get(key)) for key in cache}
     return Declaration(
         path=str(written.top.place),
-        store=None,
+        store=store,
         namespace=namespace,
         defaults=breakers.defaults,
         breakers=MappingProxyType(declared),

@@ -9,23 +9,23 @@ from typing import Final
 
 from recloser.config.places import Entry, Table
 from recloser.config.report import Report
+from recloser.config.store_url import objection, redacted
 from recloser.core.errors import Problem
 
 DEFAULT_NAMESPACE: Final = "recloser"
 
 _NAMESPACE: Final = re.compile("[A-Za-z0-9][A-Za-z0-9._-]*")
-_STORE_SCHEME: Final = re.compile("[a-z][a-z0-9+]{0,19}(?=://)")
 
 
-def refuse_store(entry: Entry | None, report: Report) -> None:
-    """Refuse a store: this version has none, and a fleet must not believe that it shares its state."""
+def store_of(entry: Entry | None, report: Report) -> str | None:
+    """Check where the fleet meets."""
     if entry is None or entry.value is None:
-        return
-    # A store's address carries its password, wherever its author put it: nothing of it is shown but its scheme.
-    scheme = _STORE_SCHEME.match(entry.value) if isinstance(entry.value, str) else None
-    value = f"'{scheme[0]}://***'" if scheme else f"a {type(entry.value).__name__}"
-    fix = "must be left out: this version of recloser keeps the state of breakers in each process alone"
-    report.note(Problem(str(entry.place), value, fix))
+        return None
+    wrong = objection(entry.value)
+    if wrong:
+        report.note(Problem(str(entry.place), redacted(entry.value), wrong))
+        return None
+    return str(entry.value)
 
 
 def namespace_of(entry: Entry | None, report: Report) -> str:

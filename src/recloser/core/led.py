@@ -89,7 +89,7 @@ class LedMachine(Machine):
         used: Ids of leases that calls run on, since the hub last asked.
         wants: A call asked for a probe and there was none.
         urgent: The hub must look now.
-        place_due: When a place among the fleet's probes may be free (monotonic seconds).
+        place_due: When a place among the fleet's probes may be free, as the hub was told (monotonic seconds).
         longest_wait: The longest `Retry-After` of a failure since the hub last asked (seconds).
     """
 
@@ -120,7 +120,8 @@ class LedMachine(Machine):
         self.grants: list[Lease] = []
         self.used: list[str] = []
         self.led = self.wants = self.urgent = False
-        self.place_due = self.longest_wait = 0.0
+        self.place_due = inf
+        self.longest_wait = 0.0
         self._asked = inf
         self._flushed: tuple[Tally | None, Counts] = (None, Counts())
 
@@ -268,7 +269,7 @@ class LedMachine(Machine):
             self._replace(before._replace(epoch=told.epoch, reopenings=told.reopenings, cause=told.cause))
             return
         self.grants, self.used = [], []
-        self.wants, self._asked = False, inf
+        self.wants, self._asked, self.place_due = False, inf, inf
         self._forget_judgements()
         self.last_failure = told.last_failure or self.last_failure
         self._follow_to(self._condition_of(told, now), now)

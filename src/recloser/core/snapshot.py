@@ -9,7 +9,6 @@ from math import inf
 from recloser.core.driver import Driver
 from recloser.core.events import Cause, Rejection
 from recloser.core.state import Epoch, Override, State
-from recloser.core.tally import Tally
 from recloser.core.window import CallCounter, Counts
 
 
@@ -73,14 +72,16 @@ class Snapshot:
 def take(driver: Driver) -> Snapshot:
     """Read a breaker's numbers. Nothing is decided by reading."""
     driver.condition()
-    now = driver.clock()
     if driver.inside():  # a signal handler in the midst of counting: the window must not move under its hands
-        return _read(driver, now, Counts())
-    return driver.run(lambda: _read(driver, now, _window(driver.machine.condition.tally, now)))
+        return _read(driver, driver.clock(), Counts())
+    return driver.run(lambda: read(driver))
 
 
-def _window(tally: Tally | None, now: float) -> Counts:
-    return Counts() if tally is None else tally.counts(now)
+def read(driver: Driver) -> Snapshot:
+    """Read a breaker's numbers, by one who is in its section already."""
+    now = driver.clock()
+    tally = driver.machine.condition.tally
+    return _read(driver, now, Counts() if tally is None else tally.counts(now))
 
 
 def _read(driver: Driver, now: float, window: Counts) -> Snapshot:

@@ -204,7 +204,7 @@ class SQLiteStore:
     def _open(self) -> None:
         database = sqlite3.connect(self.path, timeout=BUSY, isolation_level=None, check_same_thread=False)
         self._database = database
-        database.execute("PRAGMA journal_mode = WAL")
+        _write_ahead(database)
         database.execute("PRAGMA synchronous = NORMAL")
         with self._transaction():
             for statement in _TABLES.split(";"):
@@ -317,6 +317,20 @@ def _revision(database: sqlite3.Connection) -> int:
 def _alive(database: sqlite3.Connection, now: float) -> int:
     (alive,) = database.execute("SELECT count(*) FROM workers WHERE at > ?", (now - ALIVE,)).fetchone()
     return int(alive)
+
+
+def _write_ahead(database: sqlite3.Connection) -> None:
+    """Switch to write-ahead logging. SQLite waits for nobody here: of several new workers one finds it locked."""
+    end = time.monotonic() + BUSY
+    while True:
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.005)
+        else:
+            return
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:

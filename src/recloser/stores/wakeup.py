@@ -1,0 +1,43 @@
+"""How callers wake the hub: by one byte, however many they are (SEMANTICS E2)."""
+
+from __future__ import annotations
+
+import select
+import socket
+from contextlib import suppress
+
+
+class Wakeup:
+    """A bell that a waiting thread hears together with its store's socket. Ringing neither waits nor raises."""
+
+    __slots__ = ("_bell", "_ear", "_is_ringing")
+
+    def __init__(self) -> None:
+        self._ear, self._bell = socket.socketpair()  # a pipe could not be waited for everywhere
+        self._ear.setblocking(False)
+        self._bell.setblocking(False)
+        self._is_ringing = False
+
+    def ring(self) -> None:
+        """Wake the waiting thread, or keep it from falling asleep."""
+        if not self._is_ringing:
+            self._is_ringing = True
+            with suppress(OSError):  # full: it rings already; closed: nobody waits any more
+                self._bell.send(b"\0")
+
+    def wait(self, seconds: float, fileno: int | None) -> None:
+        """Wait until somebody rings, `fileno` is readable, or so much time has passed."""
+        sources = [self._ear.fileno()] if fileno is None else [self._ear.fileno(), fileno]
+        try:
+            select.select(sources, [], [], max(0.0, seconds))
+        except (OSError, ValueError):  # the store has closed its socket meanwhile
+            select.select(sources[:1], [], [], min(max(0.0, seconds), 0.05))
+        self._is_ringing = False  # before the bytes are read: who rings from now on is heard the next time
+        with suppress(OSError):
+            while self._ear.recv(4096):
+                pass
+
+    def abandon(self) -> None:
+        """Close what a forked child has inherited; the parent's own is another."""
+        self._ear.close()
+        self._bell.close()
