@@ -284,11 +284,14 @@ class Link:
         if self._is_wanted:
             self._renew_at = 0.0
         machine, epoch = self.driver.machine, answer.record.epoch
+        if operation.epoch != epoch and not answer.grants:  # it asked about what is past
+            self._ask_at = 0.0
+            return
         leases = [Place(epoch, sent.here + remaining, key) for key, remaining in answer.grants]
         wait = min(answer.wait, ASK_AGAIN)
         due = moment.here + wait
         if operation.wanted:
-            self._ask_at = due if operation.epoch == epoch or leases else 0.0
+            self._ask_at = due
         if not self._is_wanted:
             self._renew_at = sent.here + min(1.0, self._terms.probe_timeout / RENEWALS)
 
