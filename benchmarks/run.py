@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Protocol
 
-from benchmarks import calls, failures, peers
+from benchmarks import calls, failures, peers, retries
 from benchmarks.effort import Effort
 from benchmarks.imports import ImportCase
 from benchmarks.memory import FootprintCase, RetainedCase
@@ -41,6 +41,8 @@ def cases(compared: Sequence[peers.Peer]) -> list[Case]:
         refusal(compared),
         failures.frequent(),
         failures.rare(),
+        retries.first_try(),
+        retries.first_try_async(),
         RetainedCase(),
         FootprintCase(),
         ImportCase(),

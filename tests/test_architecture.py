@@ -25,6 +25,7 @@ ARROWS = {
     "asgi": {"http", "registry", "core"},
     "fastapi": {"asgi", "http", "registry", "core"},
     "django": {"http", "registry", "config", "core"},
+    "retry": {"core"},
     "demo": {"asgi", "http", "registry", "config", "core"},
     "cli": {"demo", "http", "registry", "config", "core"},
     "__init__": {"registry", "core"},

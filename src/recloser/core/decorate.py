@@ -12,6 +12,7 @@ from functools import lru_cache, update_wrapper
 from types import CodeType, FunctionType, MethodType
 from typing import Any, Final
 
+from recloser.core import order
 from recloser.core.driver import Driver
 from recloser.core.errors import CircuitOpenError
 from recloser.core.permit import Permit, acquire, run, run_async
@@ -47,7 +48,7 @@ def decorate(driver: Driver, target: object) -> object:
 
 
 def callable_target(breaker: str, target: object) -> Function:
-    """Check that `target` can be protected.
+    """Check that `target` can be protected, and warn if it is a retry.
 
     Raises:
         TypeError: It is a class or no callable; says what to decorate instead.
@@ -63,6 +64,7 @@ def callable_target(breaker: str, target: object) -> Function:
         )
     if not callable(target):
         raise TypeError(f"breaker {breaker!r} protects functions, got {target!r}")
+    order.check(breaker, target)
     return target
 
 
