@@ -9,28 +9,16 @@ from typing import Final, NamedTuple
 
 from recloser.core.events import Rule
 from recloser.core.leading import LedDriver
-from recloser.core.led import Judged, Report, Steered, Told, Tripped
-from recloser.core.machine import Verdict
+from recloser.core.led import Report, Steered, Told, Tripped
 from recloser.core.probes import Lease as Place
 from recloser.core.state import Epoch, Mode, State
-from recloser.core.window import Counts
-from recloser.stores.operations import (
-    Answer,
-    Chance,
-    Flush,
-    Force,
-    Lease,
-    Operation,
-    Settle,
-    Sync,
-    Terms,
-    Trip,
-    new_tag,
-)
+from recloser.stores.operations import Answer, Flush, Lease, Operation, Terms
 from recloser.stores.record import UNKNOWN, Record
+from recloser.stores.telling import Drawn, Teller, draw, untold
 
 ASK_AGAIN: Final = 0.5  # seconds after which a refused lease is asked for again, at the latest
 RENEWALS: Final = 3  # an unused grant is renewed so many times in its life, and at least once a second
+UNSENT_KEPT: Final = 16
 VOTE_AGAIN: Final = 2.0  # seconds between the votes of a worker that has tripped alone
 
 
@@ -39,21 +27,6 @@ class Moment(NamedTuple):
 
     here: float
     there: float
-
-
-class Drawn(NamedTuple):
-    """What a machine had to tell, taken in one go under its lock."""
-
-    reports: list[Report]
-    counts: Counts
-    wait: float
-    failure: str
-    wants: bool
-    kept: tuple[str, ...]
-    used: tuple[str, ...]
-    back: tuple[str, ...]
-    state: State
-    epoch: Epoch
 
 
 class Link:
@@ -74,8 +47,8 @@ class Link:
         "_ask_at",
         "_is_wanted",
         "_plea",
-        "_random",
         "_renew_at",
+        "_teller",
         "_terms",
         "_unsent",
         "_vote",
@@ -89,8 +62,8 @@ class Link:
     def __init__(self, driver: LedDriver, random: Callable[[], float]) -> None:
         self._weakly = weakref.ref(driver)
         self.name = driver.name
-        self._random = random
         self._terms = Terms.of(driver.policy)
+        self._teller = Teller(driver.name, self._terms, random)
         self.known: Epoch | None = None
         self.record = UNKNOWN
         self._plea: Operation | None = None
@@ -148,64 +121,29 @@ class Link:
             return [self._plea]
         if self.known is None:
             return []
-        drawn = self.driver.run_quietly(lambda: self._draw(counts=counts))
+        machine, known = self.driver.machine, self.known
+        counts = counts and self.counts_always
+        drawn = self.driver.run_quietly(
+            lambda: draw(machine, known, counts=counts, surrenders=self._is_wanted)
+        )
         reports, self._unsent = [*self._unsent, *drawn.reports], []
         operations = [self._told(report, worker) for report in reports]
         if any(drawn.counts):
-            flush = Flush(self.name, worker, self._terms, self._chance(), self.known, *drawn.counts)
-            operations.append(flush._replace(retry_after=drawn.wait, last_failure=drawn.failure))
+            operations.append(self._teller.counts(drawn, known, worker))
         operations += self._votes(drawn, worker, now)
         operations += self._leases(drawn, worker, now)
         return operations
 
-    def _draw(self, *, counts: bool) -> Drawn:
-        machine = self.driver.machine
-        is_led = machine.led and machine.condition.epoch == self.known
-        reports, machine.outbox = machine.outbox, []
-        used, machine.used = tuple(machine.used), []
-        wait, held = 0.0, Counts()
-        if counts and is_led and self.counts_always:
-            held = machine.counted()
-            wait, machine.longest_wait = machine.longest_wait, 0.0
-        back = machine.surrender() if self._is_wanted else ()
-        kept = tuple(lease.id for lease in machine.grants)
-        condition = machine.condition
-        return Drawn(
-            reports,
-            held,
-            wait,
-            machine.last_failure,
-            machine.wants and is_led,
-            kept,
-            used,
-            back,
-            condition.state,
-            condition.epoch,
-        )
-
     def _told(self, report: Report, worker: str) -> Operation:
-        name, terms = self.name, self._terms
         if isinstance(report, Tripped):
             return self._trip(report, report.expected, worker)
-        if isinstance(report, Steered):
-            chance = Chance(report.epoch.tag, self._random())
-            return Force(name, worker, chance, report.override, report.resets, report.expected)
-        verdict = report.verdict
-        settle = Settle(name, worker, terms, self._chance(), report.epoch, report.lease)
-        if verdict is None:
-            return settle._replace(counts=False)
-        wait = verdict.retry_after or 0.0
-        return settle._replace(
-            failed=verdict.failed, slow=verdict.slow, retry_after=wait, last_failure=verdict.text
-        )
+        return self._teller.report(report, worker)
 
     def _trip(self, tripped: Tripped, expected: Epoch, worker: str) -> Flush:
+        now = self.driver.clock()
         self._vote = tripped if self._terms.trip_quorum > 1 else None
-        self._vote_at = self.driver.clock() + VOTE_AGAIN
-        remaining = max(0.0, tripped.until - self.driver.clock())
-        trip = Trip(tripped.cause, remaining, tripped.reopenings, tripped.last_failure, 3 * VOTE_AGAIN)
-        chance = Chance(tripped.epoch.tag, self._random())
-        return Flush(self.name, worker, self._terms, chance, expected, trip=trip)
+        self._vote_at = now + VOTE_AGAIN
+        return self._teller.trip(tripped, expected, worker, now)
 
     def _votes(self, drawn: Drawn, worker: str, now: float) -> list[Operation]:
         """Repeat the vote of a circuit that is open here alone, until the fleet's opens or this one closes."""
@@ -214,7 +152,7 @@ class Link:
             return []
         if drawn.state is State.CLOSED:  # its own probes have closed it
             self._vote = None
-            self._plea = Sync(self.name, worker, self._chance())
+            self._plea = self._teller.read(worker)
             return [self._plea]
         return [self._trip(vote, self.known, worker)]
 
@@ -226,11 +164,8 @@ class Link:
         if not (wanted or kept or drawn.used or drawn.back):
             return []
         self._is_wanted = False
-        lease = Lease(self.name, worker, self._terms, self._chance(), self.known, wanted)
+        lease = self._teller.lease(self.known, worker, wanted)
         return [lease._replace(kept=kept, used=drawn.used, back=drawn.back)]
-
-    def _chance(self) -> Chance:
-        return Chance(new_tag(), self._random())
 
     # -- what it hears -----------------------------------------------------------------------------------------
 
@@ -351,18 +286,7 @@ class Link:
 
     def _doubt(self, worker: str, moment: Moment) -> None:
         """Ask the store itself whether it has lost data; if so it gets this machine's (SEMANTICS D1)."""
-        machine = self.driver.machine
-        condition = machine.condition
-        is_open = condition.state is State.OPEN and condition.until < inf
-        remaining = max(0.0, condition.until - moment.here) if is_open else 0.0
-        mine = Record(
-            state=condition.state,
-            reopenings=condition.reopenings,
-            cause=condition.cause,
-            override=condition.override,
-            last_failure=machine.last_failure,
-        )
-        self._plea = Sync(self.name, worker, self._chance(), self.known, remaining, mine)
+        self._plea = self._teller.restore(self.driver.machine, self.known, worker, moment.here)
 
     def told(self, record: Record, moment: Moment) -> Told:
         """Put a record into this process's time; what remains is cut to the policy's cap (SEMANTICS D2, E5)."""
@@ -388,19 +312,9 @@ class Link:
         """Lead alone; what an operator did, and verdicts of probes, wait for the store's return."""
         self._plea = None
         self._is_wanted = False
-        for operation in unanswered:
-            if isinstance(operation, Force):
-                epoch = Epoch(0, operation.chance.tag)
-                self._unsent.append(Steered(epoch, operation.override, operation.resets, operation.expected))
-            elif isinstance(operation, Settle):
-                wait = operation.retry_after or None
-                verdict = Verdict(
-                    operation.failed, operation.slow, text=operation.last_failure, retry_after=wait
-                )
-                self._unsent.append(
-                    Judged(operation.lease, operation.epoch, verdict if operation.counts else None)
-                )
-        del self._unsent[:-16]
+        again = (untold(operation) for operation in unanswered)
+        self._unsent += [report for report in again if report is not None]
+        del self._unsent[:-UNSENT_KEPT]
         self.driver.run_quietly(self.driver.machine.release)
 
     def forget(self) -> None:

@@ -26,4 +26,5 @@ def open_store(url: str, namespace: str) -> Store:
         return SQLiteStore(path)
     from recloser.stores.redis import RedisStore  # type: ignore[import-untyped] # noqa: PLC0415 - an extra
 
-    return RedisStore(url, namespace)
+    store: Store = RedisStore(url, namespace)
+    return store

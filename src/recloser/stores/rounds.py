@@ -1,0 +1,277 @@
+"""What the hub does in one round: connect, tell, hear, beat; without a thread, so that tests may lead it."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+from recloser.core.leading import LedDriver
+from recloser.core.log import logger
+from recloser.stores.courier import Courier
+from recloser.stores.health import Connection, Health
+from recloser.stores.link import Link, Moment
+from recloser.stores.operations import Answer, Operation
+from recloser.stores.protocol import Store, StoreError
+from recloser.stores.record import UNKNOWN, Record
+from recloser.stores.worker import Myself
+
+TICK: Final = 0.1  # seconds between flushes of counts
+BEAT: Final = 2.0  # seconds between heartbeats
+IDLE: Final = 1.0  # seconds between two looks of a process that does nothing, at most
+IDLE_POLL: Final = 0.25  # and of one that must ask for news
+BUSY: Final = 0.002  # seconds of the processor since the last tick that tell that this process does something
+RETRY_FIRST: Final = 0.1  # seconds until the first try to reach a lost store again, at most
+RETRY_LAST: Final = 5.0
+
+
+class Rounds:
+    """The hub's work and what it knows of the fleet. For one thread at a time, but for `link`, `wake` and `health`.
+
+    Args:
+        store: Where the fleet meets.
+        clock: Monotonic time (seconds), the same as the breakers'.
+        wall_clock: Time of day (seconds since the epoch).
+        random: Gives 0 <= x < 1.
+
+    Attributes:
+        courier: Takes up the events that come of it.
+        dirty: Names of breakers that must be looked after now.
+        synced: Set as soon as the fleet's state is known here.
+        is_connected: The store answers.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+        random: Callable[[], float],
+    ) -> None:
+        self.store = store
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._random = random
+        self._links: dict[str, tuple[Link, weakref.ref[LedDriver]]] = {}
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Know nothing of the fleet: at first, and in a fork's child."""
+        self.courier = Courier()
+        self.dirty: set[str] = set()
+        self.synced = threading.Event()
+        self.is_connected = False
+        self._linking = threading.Lock()
+        self._myself = Myself(self._wall_clock)
+        self._health = Health(
+            connection=Connection.STARTING, address=self.store.address, since=self._wall_clock()
+        )
+        self._records: dict[str, Record] = {}
+        self._offset = 0.0
+        self._failures = 0
+        self._retry_at = self._flush_at = self._beat_at = 0.0
+        self._answered_at = self._clock()
+        self._pause = TICK
+        self._cpu = 0.0
+        for link, _ in self._living():
+            link.forget()
+
+    @property
+    def worker(self) -> str:
+        """This process's id in the fleet."""
+        return self._myself.id
+
+    @property
+    def health(self) -> Health:
+        """How this process stands with the store."""
+        return replace(self._health, lag=max(0.0, self._clock() - self._answered_at), worker=self.worker)
+
+    def note(self, connection: Connection, error: str = "") -> None:
+        """Change what `health` says."""
+        self._health = replace(self._health, connection=connection, since=self._wall_clock(), error=error)
+
+    def link(self, driver: LedDriver) -> None:
+        """Join a breaker to the fleet, for as long as it lives."""
+        with self._linking:
+            self._links[driver.name] = (Link(driver, self._random), weakref.ref(driver))
+
+    # -- a round -----------------------------------------------------------------------------------------------
+
+    def go(self) -> None:
+        """Do one round."""
+        try:
+            if self.is_connected or self._clock() >= self._retry_at:
+                if not self.is_connected:
+                    self._connect()
+                self._tell()
+                self._hear()
+                self._beat()
+        except StoreError as error:
+            self._lose(error)
+        except Exception as error:  # whatever it is, breakers must not be left without an answer
+            logger().exception("the hub of %s failed; its breakers lead themselves", self.store.address)
+            self._lose(StoreError(f"the hub failed: {error!r}"))
+
+    def pause(self) -> float:
+        """Return in how many seconds the next round is due."""
+        now = self._clock()
+        if not self.is_connected:
+            return max(0.0, self._retry_at - now)
+        if self.dirty:
+            return 0.0
+        is_busy = self._pause <= TICK
+        pause = self._pause
+        if self.store.fileno() is None:
+            pause = self.store.poll_interval if is_busy else min(pause, IDLE_POLL)
+        dues = [link.due() for link, _ in self._living()]
+        if is_busy:
+            dues.append(self._flush_at)
+        return max(0.0, min(pause, self._beat_at - now, *(due - now for due in dues)))
+
+    def _connect(self) -> None:
+        self.store.connect()
+        news = self.store.news()
+        moment = self.noted(news.now) if news is not None else self.moment()
+        self._records = dict(news.records) if news is not None else {}
+        self.is_connected = True
+        self._failures = 0
+        self._beat_at = 0.0
+        if self._health.connection is not Connection.UP:
+            logger().info("store %s: reached", self.store.address)
+            self.note(Connection.UP)
+        for link, driver in self._living():
+            link.heard(self._records.get(link.name, UNKNOWN), moment, self.worker)
+            self.courier.take(driver)
+        self.synced.set()
+
+    def _tell(self) -> None:
+        now = self._clock()
+        counts = now >= self._flush_at
+        dirty, self.dirty = self.dirty, set()
+        operations: list[Operation] = []
+        asked: list[Link] = []
+        living = self._living()
+        for link, _ in living:
+            if counts and link.is_adrift:
+                link.heard(self._records.get(link.name, UNKNOWN), self.moment(), self.worker)
+            if link.name in dirty or link.has_plea or link.due() <= now or (counts and link.counts_always):
+                told = link.operations(self.worker, now, counts=counts)
+                operations += told
+                asked += [link] * len(told)
+        if counts:
+            self._flush_at = now + TICK
+            self._pace(is_busy=bool(operations))
+        if not operations:
+            return
+        sent = self.moment()
+        try:
+            answers = self.store.exchange(operations)
+        except StoreError:
+            for link in dict.fromkeys(asked):
+                mine = [operation for operation, own in zip(operations, asked, strict=True) if own is link]
+                link.lost(mine)
+            raise
+        self.take(operations, answers.answers, sent, self.noted(answers.now))
+
+    def take(
+        self, operations: Sequence[Operation], answers: Sequence[Answer], sent: Moment, moment: Moment
+    ) -> None:
+        """Let the breakers follow what operations have come to."""
+        for operation, answer in zip(operations, answers, strict=True):
+            self._records[operation.breaker] = answer.record
+            for link, driver in self._found(operation.breaker):
+                link.answered(operation, answer, sent, moment, self.worker)
+                self.courier.take(driver)
+
+    def _hear(self) -> None:
+        news = self.store.news()
+        if news is None:
+            return
+        moment = self.noted(news.now)
+        for name, record in news.records.items():
+            self._records[name] = record
+            for link, driver in self._found(name):
+                link.heard(record, moment, self.worker)
+                self.courier.take(driver)
+
+    def _beat(self) -> None:
+        now = self._clock()
+        self._answered_at = now
+        if now < self._beat_at:
+            return
+        self._beat_at = now + BEAT
+        workers = self.store.beat(self._myself.report(driver for _, driver in self._living()))
+        self._health = replace(self._health, workers=workers)
+
+    def _lose(self, error: StoreError) -> None:
+        self.is_connected = False
+        self.store.close()
+        if self._health.connection is not Connection.DOWN:
+            logger().warning("store %s: lost (%s); breakers lead themselves", self.store.address, error)
+            self.note(Connection.DOWN, str(error))
+        pause = min(RETRY_LAST, RETRY_FIRST * 2 ** min(self._failures, 16))
+        self._failures += 1
+        self._retry_at = self._clock() + pause * (0.5 + self._random() / 2)
+        for link, _ in self._living():
+            link.lost([])
+
+    def leave(self) -> None:
+        """Tell what is left to tell, say farewell, and let the breakers lead themselves."""
+        if self.is_connected:
+            try:
+                self._tell()
+                self.store.leave(self.worker)
+            except StoreError:
+                pass  # it will be forgotten by its silence
+        self.is_connected = False
+        self.store.close()
+        for link, _ in self._living():
+            link.lost([])
+
+    def moment(self) -> Moment:
+        """Return the present in both clocks."""
+        now = self._clock()
+        return Moment(now, now + self._offset)
+
+    def noted(self, there: float) -> Moment:
+        """Return the present, given the store's, and remember how they differ."""
+        now = self._clock()
+        self._offset = there - now
+        return Moment(now, there)
+
+    def _pace(self, *, is_busy: bool) -> None:
+        """Slow down while the process does nothing: neither here nor elsewhere does anybody wait then."""
+        cpu = time.process_time() - time.thread_time()
+        is_busy = is_busy or cpu - self._cpu > BUSY
+        self._cpu = cpu
+        self._pause = TICK if is_busy else min(IDLE, self._pause * 2)
+
+    def _living(self) -> list[tuple[Link, LedDriver]]:
+        with self._linking:
+            pairs = [(link, driver()) for link, driver in self._links.values()]
+            for link, driver in pairs:
+                if driver is None:
+                    del self._links[link.name]
+        return [(link, driver) for link, driver in pairs if driver is not None]
+
+    def _found(self, name: str) -> Iterator[tuple[Link, LedDriver]]:
+        known = self._links.get(name)
+        driver = None if known is None else known[1]()
+        if known is not None and driver is not None:
+            yield known[0], driver
+
+    # -- forks -------------------------------------------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        """Close what a child must not inherit (SEMANTICS C13)."""
+        self._linking.acquire()
+        if self.is_connected and self.store.fileno() is None:
+            self.store.close()
+            self.is_connected = False
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+        self._linking.release()
