@@ -141,6 +141,7 @@ class LedMachine(Machine):
             if lease.deadline > now:
                 probes.active.add(lease)
                 self.used.append(lease.id)
+                self.urgent = True
                 self.totals.probes += 1
                 return Admission(lease, self._slot())
         if self._leads_itself(now):

@@ -40,6 +40,7 @@ class Hub:
 
     Attributes:
         begun: The thread was started, or never will be (again).
+        is_closing: It is to end.
     """
 
     def __init__(
@@ -59,9 +60,9 @@ class Hub:
         self._starting = threading.Lock()
         self._stepping = threading.RLock()  # the thread at work; whoever forks waits for it
         self._thread: threading.Thread | None = None
-        self._wakeup = Wakeup()
+        self._wakeup: Wakeup | None = None
         self._requests: list[Callable[[], None]] = []
-        self._is_closing = False
+        self.is_closing = False
 
     # -- what breakers and callers ask -------------------------------------------------------------------------
 
@@ -77,20 +78,35 @@ class Hub:
             if self.begun:
                 return
             self.begun = True
-            thread = threading.Thread(target=self._run, name="recloser-hub", daemon=True)
-            atexit.register(_close_at_exit, weakref.ref(self))
             try:
-                thread.start()
-            except RuntimeError as error:  # out of threads, or the interpreter ends
+                self._start()
+            except (RuntimeError, OSError) as error:  # out of threads or files, or the interpreter ends
                 logger().error("the hub of %s did not start: %s", self.health.address, error)
                 self._rounds.note(Connection.DOWN, f"its thread did not start: {error}")
-            else:
-                self._thread = thread
+
+    def _start(self) -> None:
+        wakeup = Wakeup()
+        # The thread keeps only what it needs to say farewell: a registry that everybody forgets ends it.
+        found: weakref.ref[Hub] = weakref.ref(self, lambda _: wakeup.ring())
+        work = (found, self._rounds, wakeup)
+        thread = threading.Thread(target=_run, args=work, name="recloser-hub", daemon=True)
+        try:
+            thread.start()
+        except BaseException:
+            wakeup.close()
+            raise
+        self._thread, self._wakeup = thread, wakeup
+        atexit.register(_close_at_exit, found)
 
     def wake(self, name: str) -> None:
         """Look after a breaker now. Neither waits nor raises."""
         self._rounds.dirty.add(name)
-        self._wakeup.ring()
+        self._ring()
+
+    def _ring(self) -> None:
+        wakeup = self._wakeup
+        if wakeup is not None:
+            wakeup.ring()
 
     def ready(self, timeout: float) -> bool:
         """Wait until the fleet's state is known here.
@@ -125,7 +141,7 @@ class Hub:
                     answer.set_exception(error)
 
         self._requests.append(put)
-        self._wakeup.ring()
+        self._ring()
         try:
             return answer.result(timeout)
         except TimeoutError:
@@ -172,25 +188,13 @@ class Hub:
         with self._starting:
             self.begun = True
             thread, self._thread = self._thread, None
-        self._is_closing = True
-        self._wakeup.ring()
+        self.is_closing = True
+        self._ring()
         if thread is not None and thread is not threading.current_thread():
             thread.join(FAREWELL)
         self._rounds.note(Connection.CLOSED)
 
     # -- the thread --------------------------------------------------------------------------------------------
-
-    def _run(self) -> None:
-        rounds = self._rounds
-        while not self._is_closing:
-            with self._stepping:
-                pause = self.step()
-                fileno = rounds.store.fileno() if rounds.is_connected else None
-            rounds.courier.send()
-            self._wakeup.wait(pause, fileno)
-        with self._stepping:
-            rounds.leave()
-        rounds.courier.send()
 
     def step(self) -> float:
         """Do one round, and answer what was asked meanwhile.
@@ -198,10 +202,11 @@ class Hub:
         Returns:
             Seconds until the next round is due.
         """
-        self._rounds.go()
-        while self._requests:
-            self._requests.pop(0)()
-        return self._rounds.pause()
+        with self._stepping:
+            self._rounds.go()
+            while self._requests:
+                self._requests.pop(0)()
+            return self._rounds.pause()
 
     # -- forks -------------------------------------------------------------------------------------------------
 
@@ -214,14 +219,30 @@ class Hub:
         """Go on."""
         self._rounds.after_fork_in_parent()
         self._stepping.release()
-        self._wakeup.ring()
+        self._ring()
 
     def after_fork_in_child(self) -> None:
         """Forget the thread, the connections and all that was known: the first call begins anew."""
         self._rounds.store.abandon()
-        self._wakeup.abandon()
+        if self._wakeup is not None:
+            self._wakeup.close()
         self._rounds.begin_anew()
         self._begin_anew()
+
+
+def _run(found: weakref.ref[Hub], rounds: Rounds, wakeup: Wakeup) -> None:
+    while True:
+        hub = found()
+        if hub is None or hub.is_closing:
+            break
+        pause = hub.step()
+        fileno = rounds.store.fileno() if rounds.is_connected else None
+        del hub
+        rounds.courier.send()
+        wakeup.wait(pause, fileno)
+    rounds.leave()
+    rounds.courier.send()
+    wakeup.close()
 
 
 def _close_at_exit(found: weakref.ref[Hub]) -> None:

@@ -26,5 +26,5 @@ def open_store(url: str, namespace: str) -> Store:
         return SQLiteStore(path)
     from recloser.stores.redis import RedisStore  # type: ignore[import-untyped] # noqa: PLC0415 - an extra
 
-    store: Store = RedisStore(url, namespace)
-    return store
+    store: Store = RedisStore(url, namespace)  # pyright: ignore[reportUnknownVariableType]
+    return store  # pyright: ignore[reportUnknownVariableType]

@@ -37,7 +37,7 @@ class Wakeup:
             while self._ear.recv(4096):
                 pass
 
-    def abandon(self) -> None:
-        """Close what a forked child has inherited; the parent's own is another."""
+    def close(self) -> None:
+        """Be silent from now on; in a fork's child that is its own copy alone."""
         self._ear.close()
         self._bell.close()
