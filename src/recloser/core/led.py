@@ -21,6 +21,7 @@ from recloser.core.tally import Tally
 from recloser.core.window import Counts
 
 PATIENCE: Final = 1.0  # seconds until a call that asked for a probe in vain leads the way
+REPORTS_KEPT: Final = 64  # a hub that hears nothing for so long will ask for the record anyway
 STEERED_KEPT: Final = 16
 
 
@@ -222,6 +223,7 @@ class LedMachine(Machine):
 
     def _report(self, report: Report) -> None:
         self.outbox.append(report)
+        del self.outbox[:-REPORTS_KEPT]
         self.urgent = True
 
     # -- what the hub says ---------------------------------------------------------------------------------

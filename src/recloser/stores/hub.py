@@ -9,6 +9,7 @@ import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Final, TypeVar
 
 from recloser.core import fork
@@ -22,6 +23,8 @@ from recloser.stores.rounds import Rounds
 from recloser.stores.wakeup import Wakeup
 
 FAREWELL: Final = 1.0  # seconds that closing waits for the thread
+
+_STILL: Final = 0.001  # seconds
 
 T = TypeVar("T")
 
@@ -41,6 +44,7 @@ class Hub:
     Attributes:
         begun: The thread was started, or never will be (again).
         is_closing: It is to end.
+        forks: Forks under way, for which its thread stands still.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class Hub:
         self._wakeup: Wakeup | None = None
         self._requests: list[Callable[[], None]] = []
         self.is_closing = False
+        self.forks = 0
 
     # -- what breakers and callers ask -------------------------------------------------------------------------
 
@@ -96,7 +101,8 @@ class Hub:
             wakeup.close()
             raise
         self._thread, self._wakeup = thread, wakeup
-        atexit.register(_close_at_exit, found)
+        self._at_exit = partial(_wait_at_exit, found, thread)
+        atexit.register(self._at_exit)
 
     def wake(self, name: str) -> None:
         """Look after a breaker now. Neither waits nor raises."""
@@ -192,6 +198,7 @@ class Hub:
         self._ring()
         if thread is not None and thread is not threading.current_thread():
             thread.join(FAREWELL)
+            atexit.unregister(self._at_exit)
         self._rounds.note(Connection.CLOSED)
 
     # -- the thread --------------------------------------------------------------------------------------------
@@ -212,6 +219,7 @@ class Hub:
 
     def before_fork(self) -> None:
         """Wait until the thread is between two rounds; close what a child must not inherit (SEMANTICS C13)."""
+        self.forks += 1  # the lock is not fair: a thread that goes round after round would never let go of it
         self._stepping.acquire()
         self._rounds.before_fork()
 
@@ -219,6 +227,7 @@ class Hub:
         """Go on."""
         self._rounds.after_fork_in_parent()
         self._stepping.release()
+        self.forks -= 1
         self._ring()
 
     def after_fork_in_child(self) -> None:
@@ -235,6 +244,8 @@ def _run(found: weakref.ref[Hub], rounds: Rounds, wakeup: Wakeup) -> None:
         hub = found()
         if hub is None or hub.is_closing:
             break
+        while hub.forks:
+            time.sleep(_STILL)
         pause = hub.step()
         fileno = rounds.store.fileno() if rounds.is_connected else None
         del hub
@@ -245,7 +256,9 @@ def _run(found: weakref.ref[Hub], rounds: Rounds, wakeup: Wakeup) -> None:
     wakeup.close()
 
 
-def _close_at_exit(found: weakref.ref[Hub]) -> None:
+def _wait_at_exit(found: weakref.ref[Hub], thread: threading.Thread) -> None:
     hub = found()
     if hub is not None:
         hub.close()
+    elif thread.is_alive():
+        thread.join(FAREWELL)
