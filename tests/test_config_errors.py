@@ -346,7 +346,7 @@ def test_the_mapping_is_called_by_its_name():
 def test_all_problems_are_listed_at_once():
     """One error holds the problems of every section, of the environment too."""
     everything = {
-        "STORE": "redis://h",
+        "STORE": "radish://h",
         "NAMESPACE": "",
         "BREAKER": {},
         "DEFAULTS": {"recovery_timeout": "x"},
@@ -410,7 +410,7 @@ def test_no_pair_is_judged_without_its_profile():
 
 
 SECRETS = [
-    {"STORE": "redis://ann:s3cret@127.0.0.1:6379/0"},
+    {"STORE": "radish://ann:s3cret@127.0.0.1:6379/0"},
     {"STORE": "redis://:pa@s3cret/0@h"},
     {"STORE": "s3cret"},
     {"STORE": ["redis://:s3cret@h"]},
@@ -438,13 +438,49 @@ def test_credentials_are_never_shown(declared):
     assert "s3cret" not in str(caught.value) + repr(caught.value)
 
 
-def test_a_store_is_refused():
-    """A store is refused outright: this version shares no state, and does not pretend to."""
-    assert only_problem({"STORE": "rediss://:pw@127.0.0.1"}) == (
-        'RECLOSER["STORE"]',
-        "'rediss://***'",
-        "must be left out: this version of recloser keeps the state of breakers in each process alone",
-    )
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("radish://:pw@127.0.0.1", "'radish://***'"),
+        ("redis://", "'redis://***'"),
+        ("redis://host:port", "'redis://***'"),
+        ("redis://[::1", "'redis://***'"),
+        ("unix://", "'unix://***'"),
+        ("pw@127.0.0.1", "a str"),
+        ("redis://:pw@", "'redis://***'"),
+        (6379, "a int"),
+    ],
+)
+def test_a_store_that_is_none(url, shown):
+    """What names no store is told with every spelling that does, and never shown whole."""
+    path, value, fix = only_problem({"STORE": url})
+
+    assert (path, value) == ('RECLOSER["STORE"]', shown)
+    assert '"sqlite:///absolute/path.db"' in fix
+    assert "redis://host:6379/0" in fix
+
+
+@pytest.mark.parametrize("url", ["sqlite://store.db", "sqlite://", "sqlite:///", "sqlite:///a.db?mode=ro"])
+def test_a_file_store_is_named_by_an_absolute_path(url):
+    """A relative path would mean another file in every worker's folder."""
+    assert only_problem({"STORE": url})[2] == 'must name an absolute path: "sqlite:///var/lib/shop/recloser.db"'
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite",
+        "sqlite:///var/lib/shop/recloser.db",
+        "redis://:pw@127.0.0.1:6379/0",
+        "rediss://user:pw@valkey.internal",
+        "unix:///run/valkey.sock?db=1",
+        "redis+sentinel://a:26379,b:26379/main/0",
+        "redis+cluster://a:6379",
+    ],
+)
+def test_the_spellings_of_a_store(url):
+    """Every spelling is taken as it is."""
+    assert from_mapping({"STORE": url}, environ={}).store == url
 
 
 @pytest.mark.parametrize("absent", [{}, {"STORE": None, "NAMESPACE": None}])
