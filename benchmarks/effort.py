@@ -15,6 +15,8 @@ class Effort:
         calls: Calls after which retained memory is measured.
         breakers: Breakers made to measure the memory of one.
         imports: Interpreters started for each import.
+        trips: How often a fleet is tripped.
+        hang: How long a fleet is watched (seconds).
     """
 
     rounds: int
@@ -22,7 +24,9 @@ class Effort:
     calls: int
     breakers: int
     imports: int
+    trips: int = 60
+    hang: float = 3.0
 
 
 FULL = Effort(rounds=150, loop=0.003, calls=100_000, breakers=1_000, imports=40)
-QUICK = Effort(rounds=40, loop=0.002, calls=20_000, breakers=200, imports=20)
+QUICK = Effort(rounds=40, loop=0.002, calls=20_000, breakers=200, imports=20, trips=15, hang=1.0)
