@@ -129,10 +129,10 @@ def test_defaults_are_a_policy_of_their_own():
 
 
 def test_every_knob_has_a_provenance():
-    """Provenance names every knob of the policy, and a breaker's origins and plan."""
+    """Provenance names every knob of the policy, and a breaker's origins, plan and what that answers."""
     payments = declare(BREAKERS={"payments": {"plan": ["unavailable"]}}).breakers["payments"]
 
-    assert set(payments.provenance) == {*Policy.__dataclass_fields__, "origins", "plan"}
+    assert set(payments.provenance) == {*Policy.__dataclass_fields__, "origins", "plan", "on"}
     assert (payments.provenance["origins"], payments.provenance["plan"]) == ("default", "breaker")
 
 
@@ -196,7 +196,7 @@ def test_routes_and_their_plans():
     assert cart.plans["reviews"].steps == ({"json": []},)
     assert cart.plans["reviews"].path == 'RECLOSER["ROUTES"]["/cart"]["plan"]["reviews"]'
     assert (home.plan, dict(home.plans)) == (None, {})
-    assert dict(home.provenance) == {"breakers": "route", "plan": "default"}
+    assert dict(home.provenance) == {"breakers": "route", "plan": "default", "on": "default"}
 
 
 def test_a_declaration_is_immutable():

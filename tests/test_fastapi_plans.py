@@ -23,7 +23,7 @@ def anyio_backend(request):
 
 @pytest.fixture
 def templates(tmp_path):
-    page = "<p>{{ request.url.path }} without {{ refusal.breaker }}, {{ shop }}: {{ retry_after }} s</p>"
+    page = "<p>{{ request.url.path }} without {{ error.breaker }}, {{ shop }}: {{ retry_after }} s</p>"
     (tmp_path / "sorry.html").write_text(page)
     return Jinja2Templates(tmp_path, context_processors=[lambda _: {"shop": "<Ann's>"}])
 

@@ -1,4 +1,4 @@
-"""One pure ASGI middleware: it turns a refused call into the plan's answer, and settles what guards hold.
+"""One pure ASGI middleware: it turns refused and failed calls into their plans' answers, and settles what guards hold.
 
 It belongs innermost, so that CORS, compression and session middleware wrap degraded answers like any other.
 """
@@ -9,19 +9,10 @@ import asyncio
 from collections.abc import Callable
 
 from recloser.core.scope import current
-from recloser.http.exchange import (
-    ASGIApp,
-    ASGIScope,
-    Exchange,
-    FactsOf,
-    Message,
-    Receive,
-    Send,
-    WebSocketExchange,
-    exchange_of,
-    find_refusal,
-)
+from recloser.http.exchange import Exchange, FactsOf, exchange_of
 from recloser.http.responder import Responder, RouteFacts
+from recloser.http.websocket import WebSocketExchange
+from recloser.http.wire import ASGIApp, ASGIScope, Message, Receive, Send
 from recloser.registry import Registry
 
 _NO_FACTS = RouteFacts()
@@ -43,7 +34,7 @@ async def in_thread(call: Callable[[], object]) -> object:
 
 
 class CircuitBreakerMiddleware:
-    """Answers the requests that an open circuit refuses.
+    """Answers the requests that an open circuit refuses, and failures where plans say so.
 
     Args:
         app: The application inside.
@@ -94,10 +85,10 @@ class CircuitBreakerMiddleware:
             if exchange.met is not None:
                 exchange.broke(None)
         except BaseException as error:
-            refusal = exchange.interrupted(error)
-            if refusal is None:
+            trouble = exchange.interrupted(error)
+            if trouble is None:
                 raise
-            answer = await exchange.answer(refusal)
+            answer = await exchange.answer(trouble)
             await answer(scope, receive, exchange.send)
         finally:
             current.reset(token)
@@ -122,7 +113,7 @@ class CircuitBreakerMiddleware:
 class MountedMiddleware:
     """Stands innermost in an application mounted inside another, whose middleware does all the rest.
 
-    A mounted application would make a 500 of a refusal before the outer one saw it.
+    A mounted application would make a 500 of a refusal or a failure before the outer one saw it.
     """
 
     def __init__(self, app: ASGIApp, responder: Responder) -> None:
@@ -135,8 +126,8 @@ class MountedMiddleware:
             await self.app(scope, receive, send)
         except Exception as error:
             exchange = exchange_of(self.responder)
-            refusal = None if exchange is None or exchange.started else find_refusal(error)
-            if exchange is None or refusal is None:
+            trouble = None if exchange is None or exchange.started else exchange.interrupted(error)
+            if exchange is None or trouble is None:
                 raise
-            answer = await exchange.answer(refusal)
+            answer = await exchange.answer(trouble)
             await answer(scope, receive, send)

@@ -18,6 +18,7 @@ from recloser.core.errors import RecloserError
 from recloser.core.events import Listener
 from recloser.core.policy import Policy, nearest
 from recloser.core.state import Mode, State
+from recloser.degradations import Degradations
 
 if TYPE_CHECKING:
     from recloser.stores.health import Health
@@ -76,6 +77,7 @@ class Registry(Mapping[str, CircuitBreaker]):
     Attributes:
         declaration: What the breakers were made from.
         declared: The declared breakers alone, by name.
+        degraded: Counts the degraded answers that this process gave, by breaker and strategy.
 
     Raises:
         ConfigurationError: Lists everything that is wrong; nothing was created.
@@ -93,6 +95,7 @@ class Registry(Mapping[str, CircuitBreaker]):
         self.declaration = declaration
         self._sources = sources
         self._hub = _hub(declaration, store, sources)
+        self.degraded = Degradations()
         self._lock = _Lock()
         self._listeners: dict[object, Listener] = {}
         self._uses = count(1)

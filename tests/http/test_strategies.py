@@ -163,7 +163,7 @@ def test_nothing_stands_behind_a_fixed_response():
                 (
                     "compute",
                     "'quantity'",
-                    'must be a function of the request and the refusal; in a declaration, "pkg.module:name"',
+                    'must be a function of the request and the error; in a declaration, "pkg.module:name"',
                 )
             ],
         ),
@@ -356,7 +356,7 @@ def test_they_may_be_written_as_data(form, expected):
             Problem(
                 "p[0].compute",
                 f"'{__name__}:not_callable'",
-                'must be a function of the request and the refusal; in a declaration, "pkg.module:name"',
+                'must be a function of the request and the error; in a declaration, "pkg.module:name"',
             ),
         ),
         ({"compute": quantity, "status": 200}, Problem("p[0].status", "200", "is no option of compute")),

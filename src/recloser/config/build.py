@@ -10,7 +10,7 @@ from recloser.config.declaration import BreakerDeclaration, Declaration, PolicyD
 from recloser.config.layers import judge, merged, tell
 from recloser.config.origins import origin_of
 from recloser.config.places import Entry, Table, Written
-from recloser.config.plans import plan_of, plans_of
+from recloser.config.plans import on_of, plan_of, plans_of
 from recloser.config.profiles import Profiles
 from recloser.config.reading import is_list, is_mapping
 from recloser.config.report import Report
@@ -63,8 +63,9 @@ class _Breakers:
         profiles, whole = self._profiles.under(table)
         found = self._policy([*profiles, table], table) if whole else self.defaults
         origins = self._origins(name, table.get("origins"))
-        plan = plan_of(table.get("plan"), self._report)
-        own = {key: _source(table.get(key)) for key in ("origins", "plan")}
+        on = on_of(table.get("on"), table.get("plan"), self._report)
+        plan = plan_of(table.get("plan"), self._report, on)
+        own = {key: _source(table.get(key)) for key in ("origins", "plan", "on")}
         return BreakerDeclaration(
             name=name,
             policy=found.policy,
@@ -108,12 +109,13 @@ class _Breakers:
 def _route(name: str, table: Table, declared: Mapping[str, object], report: Report) -> RouteDeclaration:
     breakers = _route_breakers(table, declared, report)
     plan = table.get("plan")
-    one = plan_of(plan, report) if plan is not None and not is_mapping(plan.value) else None
+    on = on_of(table.get("on"), plan, report)
+    one = plan_of(plan, report, on) if plan is not None and not is_mapping(plan.value) else None
     return RouteDeclaration(
         name=name,
         breakers=breakers,
         plan=one,
-        plans=plans_of(plan, breakers, report),
+        plans=plans_of(plan, breakers, report, on),
         provenance=MappingProxyType({key: _source(table.get(key)) for key in vocabulary.ROUTE}),
         path=str(table.place),
     )

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from recloser.core.policy import Policy
 
 Step: TypeAlias = Mapping[str, object] | str
+Occasion: TypeAlias = Literal["open", "failure"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +23,12 @@ class PlanDeclaration:
     Attributes:
         steps: In order, mappings such as `{"stale": 600}`, and bare names such as `"unavailable"`.
         path: Where the plan was written; the first step is at `path + "[0]"`.
+        on: What it answers: `"open"`, and perhaps `"failure"`.
     """
 
     steps: tuple[Step, ...]
     path: str = field(compare=False)
+    on: tuple[Occasion, ...] = ("open",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The shape of plans. What a step means is the business of `recloser.http`."""
+"""The shape of plans, and when they answer. What a step means is the business of `recloser.http`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,39 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from recloser.config.declaration import PlanDeclaration, Step
+from recloser.config.declaration import Occasion, PlanDeclaration, Step
 from recloser.config.places import Entry, Place
 from recloser.config.reading import is_list, is_mapping
 from recloser.config.report import Report
 
+ON_FIX: Final = 'must be ["open"], or ["open", "failure"] to answer counted failures too'
+ON_ALONE_FIX: Final = "must stand beside the plan that it is about"
 _LIST_FIX: Final = 'must be a list of steps such as {"stale": 600}'
 
 
-def plan_of(entry: Entry | None, report: Report) -> PlanDeclaration | None:
+def occasions(value: object) -> tuple[Occasion, ...] | None:
+    """Read what a plan answers; `None` if that is wrongly written."""
+    names = set(value) if is_list(value) and all(isinstance(name, str) for name in value) else set[object]()
+    if names == {"open"}:
+        return ("open",)
+    return ("open", "failure") if names == {"open", "failure"} else None
+
+
+def on_of(entry: Entry | None, plan: Entry | None, report: Report) -> tuple[Occasion, ...]:
+    """Check what a plan answers."""
+    if entry is None:
+        return ("open",)
+    found = occasions(entry.value)
+    if found is None:
+        report.wrong(entry.place, entry.value, ON_FIX)
+    elif plan is None:
+        report.wrong(entry.place, entry.value, ON_ALONE_FIX)
+    return found or ("open",)
+
+
+def plan_of(
+    entry: Entry | None, report: Report, on: tuple[Occasion, ...] = ("open",)
+) -> PlanDeclaration | None:
     """Check the shape of one plan, and keep a copy of it."""
     if entry is None:
         return None
@@ -22,17 +46,19 @@ def plan_of(entry: Entry | None, report: Report) -> PlanDeclaration | None:
         report.wrong(entry.place, entry.value, _LIST_FIX)
         return None
     steps = [_step(step, entry.place.at(index), report) for index, step in enumerate(entry.value)]
-    return PlanDeclaration(tuple(steps), str(entry.place))
+    return PlanDeclaration(tuple(steps), str(entry.place), on)
 
 
-def plans_of(entry: Entry | None, breakers: tuple[str, ...], report: Report) -> Mapping[str, PlanDeclaration]:
+def plans_of(
+    entry: Entry | None, breakers: tuple[str, ...], report: Report, on: tuple[Occasion, ...]
+) -> Mapping[str, PlanDeclaration]:
     """Check the shape of a mapping from a route's breakers to one plan each."""
     plans: dict[str, PlanDeclaration] = {}
     if entry is not None and is_mapping(entry.value):
         known = dict.fromkeys(breakers)
         for name, value in entry.value.items():
             place = entry.place.at(name)
-            plan = plan_of(Entry(value, place, entry.source), report)
+            plan = plan_of(Entry(value, place, entry.source), report, on)
             if name not in known:
                 report.unknown(place, "is no breaker of this route", name, known, value)
             elif plan is not None:

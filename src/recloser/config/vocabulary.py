@@ -12,8 +12,8 @@ KNOBS: Final[Mapping[str, None]] = dict.fromkeys(Knobs.__annotations__)
 TOP: Final[Mapping[str, None]] = dict.fromkeys(("store", "namespace"))
 CACHE: Final[Mapping[str, None]] = dict.fromkeys(("max_bytes", "alias", "url"))
 PROFILE: Final[Mapping[str, None]] = {**KNOBS, "profile": None}
-BREAKER: Final[Mapping[str, None]] = {**PROFILE, "origins": None, "plan": None}
-ROUTE: Final[Mapping[str, None]] = dict.fromkeys(("breakers", "plan"))
+BREAKER: Final[Mapping[str, None]] = {**PROFILE, "origins": None, "plan": None, "on": None}
+ROUTE: Final[Mapping[str, None]] = dict.fromkeys(("breakers", "plan", "on"))
 
 # Knobs whose value may be given as "pkg.module:Name".
 IMPORTED: Final = frozenset({"failure_on", "ignore", "failure_if"})

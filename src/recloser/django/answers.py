@@ -4,46 +4,75 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from asgiref.sync import async_to_sync, sync_to_async
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.utils.log import log_response
 
-from recloser.core.errors import CallRejectedError
 from recloser.django.exchange import Exchange
 from recloser.django.messages import to_django
 from recloser.django.shared_cache import SharedResponses
-from recloser.http.messages import Response
+from recloser.http.failure import CallFailedError, Trouble, log_hidden
+from recloser.http.messages import Request, Response
 from recloser.http.plan import Plan
 
 T = TypeVar("T")
 
+_Answering: TypeAlias = Callable[[Request, Trouble, Plan], Coroutine[object, None, T]]
+
 _at_once: Final[ContextVar[bool]] = ContextVar("recloser_at_once", default=False)
 
 
-def answer(exchange: Exchange, request: HttpRequest, refusal: CallRejectedError) -> HttpResponse:
-    """Answer a refused request."""
-    plan = exchange.plan(refusal)
-    answered = _run(exchange, refusal, plan)
-    return _logged(to_django(answered), request, refusal)
-
-
-async def answer_async(exchange: Exchange, request: HttpRequest, refusal: CallRejectedError) -> HttpResponse:
-    """Answer a refused request, on the event loop."""
-    plan = exchange.plan(refusal)
-    if plan.replays and isinstance(exchange.responder.cache, SharedResponses):  # which waits for a cache
-        answered = await sync_to_async(_run, thread_sensitive=False)(exchange, refusal, plan)
-    else:
-        answered = await exchange.responder.answer(exchange.request(), refusal, plan)
-    return _logged(to_django(answered), request, refusal)
-
-
-def _run(exchange: Exchange, refusal: CallRejectedError, plan: Plan) -> Response:
+def answer(exchange: Exchange, request: HttpRequest, trouble: Trouble) -> HttpResponse:
+    """Answer a request that was refused, or whose view raised a failure."""
+    exchange.replaced = True
     answering = exchange.responder.answer
+    return _given(_run(answering, exchange, trouble), exchange, request, trouble)
+
+
+async def answer_async(exchange: Exchange, request: HttpRequest, trouble: Trouble) -> HttpResponse:
+    """Answer a request that was refused, or whose view raised a failure, on the event loop."""
+    exchange.replaced = True
+    answering = exchange.responder.answer
+    return _given(await _run_async(answering, exchange, trouble), exchange, request, trouble)
+
+
+def instead(exchange: Exchange, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """Answer instead of a view that has answered, if that is a failure and its plan has something to say."""
+    failure = exchange.answered(response)
+    attempted = None if failure is None else _run(exchange.responder.attempt, exchange, failure)
+    if failure is None or attempted is None:
+        return response
+    exchange.replace(response)
+    return _given(attempted, exchange, request, failure)
+
+
+async def instead_async(
+    exchange: Exchange, request: HttpRequest, response: HttpResponseBase
+) -> HttpResponseBase:
+    """Answer instead of a view that has answered, on the event loop; as `instead`."""
+    failure = exchange.answered(response)
+    attempted = None if failure is None else await _run_async(exchange.responder.attempt, exchange, failure)
+    if failure is None or attempted is None:
+        return response
+    exchange.replace(response)
+    return _given(attempted, exchange, request, failure)
+
+
+def _run(answering: _Answering[T], exchange: Exchange, trouble: Trouble) -> T:
+    plan = exchange.plan_for(trouble)
     if not plan.waits:
-        return _result(answering(exchange.request(), refusal, plan))
-    return async_to_sync(answering)(exchange.request(), refusal, plan)
+        return _result(answering(exchange.request(), trouble, plan))
+    return async_to_sync(answering)(exchange.request(), trouble, plan)
+
+
+async def _run_async(answering: _Answering[T], exchange: Exchange, trouble: Trouble) -> T:
+    plan = exchange.plan_for(trouble)
+    if plan.replays and isinstance(exchange.responder.cache, SharedResponses):  # which waits for a cache
+        return await sync_to_async(_run, thread_sensitive=False)(answering, exchange, trouble)
+    return await answering(exchange.request(), trouble, plan)
 
 
 def in_thread(call: Callable[[], object]) -> object:
@@ -64,14 +93,14 @@ def _result(coroutine: Coroutine[object, None, T]) -> T:
     raise RuntimeError("a strategy that answers at once has waited")
 
 
-def _logged(response: HttpResponse, request: HttpRequest, refusal: CallRejectedError) -> HttpResponse:
+def _given(answer: Response, exchange: Exchange, request: HttpRequest, trouble: Trouble) -> HttpResponse:
+    response = to_django(answer)
+    if isinstance(trouble, CallFailedError):
+        log_hidden(exchange.request(), trouble)
+        message = "Breaker %r counted a failure: %s"
+    else:
+        message = "Circuit %r refused: %s"
     # Not an ERROR, as Django logs other 5xx responses: mail to the admins per request would be a second outage.
-    log_response(
-        "Circuit %r refused: %s",
-        refusal.breaker,
-        request.path,
-        response=response,
-        request=request,
-        level="warning",
-    )
+    log_response(message, trouble.breaker, request.path, response=response, request=request, level="warning")
+    exchange.trouble = None  # whose traceback holds the request
     return response

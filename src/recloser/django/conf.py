@@ -11,6 +11,7 @@ from django.conf import settings
 from recloser.core.errors import ConfigurationError, Problem
 from recloser.django import signals
 from recloser.django.answers import in_thread
+from recloser.django.faults import FAULTS
 from recloser.django.routes import Routes, read_routes
 from recloser.django.shared_cache import SharedResponses
 from recloser.django.templates import render
@@ -83,7 +84,7 @@ def build(registry: Registry) -> Installation:
     problems += own.problems
     try:
         responder = Responder(
-            registry, expose=own.expose, cache=own.cache, in_thread=in_thread, render=render
+            registry, expose=own.expose, cache=own.cache, in_thread=in_thread, render=render, faults=FAULTS
         )
     except ConfigurationError as error:
         raise ConfigurationError([*error.problems, *problems]) from None

@@ -1,6 +1,8 @@
-"""One request as Django handles it: what it met, how it is answered if a circuit refuses it, how it ended."""
+"""One request as Django handles it: what it met, what is to be answered instead of its view, how it ended."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from django.http import FileResponse, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase, StreamingHttpResponse
@@ -8,12 +10,14 @@ from django.http.response import HttpResponseBase, StreamingHttpResponse
 from recloser.core.errors import CallRejectedError
 from recloser.core.scope import current
 from recloser.django.messages import describe, head, is_personal
-from recloser.django.streams import watch
-from recloser.http.exchange import find_refusal
-from recloser.http.guarded import Guarded, guards_of
+from recloser.django.streams import close_unsent, watch
+from recloser.django.views import checks_nothing_outside, passed_through, view_guards
+from recloser.http.counted import failure_answered, failure_raised
+from recloser.http.failure import CallFailedError, Trouble
+from recloser.http.fault import find_refusal
+from recloser.http.guarded import Guarded
 from recloser.http.holder import Holder, Met
 from recloser.http.messages import SAFE_METHODS, Request
-from recloser.http.plan import Plan
 from recloser.http.responder import Responder
 from recloser.http.tee import Tee, tee
 
@@ -32,20 +36,26 @@ class Exchange(Holder):
         request: Django's.
 
     Attributes:
-        refusal: What the plan has to answer for.
+        trouble: What the plan has to answer for.
+        passed_over: An exception of the view was left to Django, and so is the answer that it makes of it.
     """
 
-    __slots__ = ("_guards", "_request", "refusal")
+    __slots__ = ("_guards", "_request", "passed_over", "trouble")
 
     def __init__(self, responder: Responder, request: HttpRequest) -> None:
         super().__init__(responder)
         self._request = request
         self._guards: tuple[Guarded, ...] = ()
-        self.refusal: CallRejectedError | None = None
+        self.trouble: Trouble | None = None
+        self.passed_over = False
 
     def request(self) -> Request:
         """Describe the request."""
         return describe(self._request)
+
+    def route(self) -> Iterable[Met]:
+        """Return the breakers and plans of the view's guards, reached or not, outermost first."""
+        return [guard.met(self.responder) for guard in view_guards(*self._view())]
 
     # -- while the view runs -------------------------------------------------------------------------------
 
@@ -65,29 +75,44 @@ class Exchange(Holder):
         """Settle what is held by an exception of the view; it is answered if it is a refusal and nothing else."""
         if self.met is not None:
             self.broke(error)
-        self.refusal = find_refusal(error)
-        return None if self.refusal is None else Refused()
+        self.trouble = find_refusal(error)
+        return None if self.trouble is None else Refused()
 
-    def left_view(self, error: CallRejectedError) -> None:
-        """Note that the refusal came out of the view itself, which checks access before its own route's breakers."""
-        if any(guard.name == error.breaker for guard in self._guards):
-            self.guarded = True
+    def left_view(self, error: Exception) -> Refused | None:
+        """An exception has left the view, which is answered if it is a refusal, or a failure that a plan answers."""
+        refused = self.raised_by_view(error)
+        if isinstance(self.trouble, CallRejectedError):
+            if any(guard.name == self.trouble.breaker for guard in self._guards):
+                self.guarded = True  # a view checks access before it calls its own route's breakers
+            return refused
+        if self.met is not None and not self.guarded:
+            self.guarded = passed_through(error, *self._view())
+        self.trouble = failure_raised(self, error)
+        self.passed_over = self.trouble is None
+        return None if self.trouble is None else Refused()
+
+    def _view(self) -> tuple[object, str]:
+        match = self._request.resolver_match
+        return None if match is None else match.func, (self._request.method or "GET").lower()
 
     # -- when it has run -----------------------------------------------------------------------------------
 
-    def plan(self, refusal: CallRejectedError) -> Plan:
-        """Choose the plan that answers a refusal; from now on the answer is recloser's."""
-        plan = self.plan_for(refusal, self._route_plans())
-        if self.met is not None:
-            self.replaced = True
-        return plan
+    def answered(self, response: HttpResponseBase) -> CallFailedError | None:
+        """Tell whether the view's answer is a failure that a plan may answer instead."""
+        if self.passed_over:
+            return None
+        if self.met is not None and not self.guarded:
+            self.guarded = checks_nothing_outside(self._view()[0])
+        return failure_answered(self, response.status_code, response.get("Retry-After"))
 
-    def _route_plans(self) -> list[Met]:
-        match = self._request.resolver_match
-        view = None if match is None else match.func
-        return [
-            guard.met(self.responder) for guard in view_guards(view, (self._request.method or "GET").lower())
-        ]
+    def replace(self, response: HttpResponseBase) -> None:
+        """Count the view's answer, and let go of it."""
+        if self.met is not None:
+            for hold in self.holds:
+                hold.answered()
+            self.ended(response.status_code, response.get("Retry-After"))
+        self.replaced = True
+        close_unsent(response)
 
     def completed(self, response: HttpResponseBase) -> None:
         """The view has answered: keep what may be kept, and settle what is held, or do so when its stream ends."""
@@ -127,13 +152,3 @@ def present() -> Exchange | None:
     """Return the request that is being handled."""
     exchange = current.get()
     return exchange if isinstance(exchange, Exchange) else None
-
-
-def view_guards(view: object, method: str) -> tuple[Guarded, ...]:
-    """Return the guards on a view function, or on the class behind it and its handler of a method."""
-    found = list(guards_of(view))
-    behind: object = getattr(view, "view_class", None) or getattr(view, "cls", None)
-    actions: dict[str, str] = getattr(view, "actions", None) or {}
-    for name in ("dispatch", actions.get(method, method)):
-        found += guards_of(getattr(behind, name, None))
-    return tuple(dict.fromkeys(found))

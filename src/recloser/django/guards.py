@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial, wraps
 from types import FunctionType
@@ -13,6 +13,7 @@ from weakref import WeakSet
 from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest
 
+from recloser.config.declaration import Occasion
 from recloser.django.exchange import Exchange, present
 from recloser.django.faults import FAULTS
 from recloser.http.declared import PlanForm
@@ -32,7 +33,13 @@ _ABOVE: Final = {
 }
 
 
-def guard(name: str, *, plan: PlanForm | None = None, record: bool | None = None) -> Guard:
+def guard(
+    name: str,
+    *,
+    plan: PlanForm | None = None,
+    on: Sequence[Occasion] = ("open",),
+    record: bool | None = None,
+) -> Guard:
     """Guard a view: below its permission decorators, so that an open circuit is never a way around them.
 
         @login_required
@@ -48,10 +55,11 @@ def guard(name: str, *, plan: PlanForm | None = None, record: bool | None = None
     Args:
         name: The breaker's.
         plan: What answers while the circuit is open; `None`: the breaker's own plan.
+        on: `("open", "failure")` lets the plan answer counted failures too, before the circuit opens.
         record: Whether the view's outcome counts. `None`: unless the breaker is also used inside (by a client,
             say), whose outcome counts then.
     """
-    return Guard(name, plan, record)
+    return Guard(name, plan, record, on)
 
 
 class Guard:
@@ -61,10 +69,13 @@ class Guard:
         place: The last view that it decorated, for messages.
     """
 
-    def __init__(self, name: str, plan: PlanForm | None, record: bool | None) -> None:
+    def __init__(
+        self, name: str, plan: PlanForm | None, record: bool | None, on: Sequence[Occasion] = ("open",)
+    ) -> None:
         self.name = name
         self.plan = tuple(plan) if isinstance(plan, list) else plan
         self.record = record
+        self.on = on
         self.place = "guard"
         self._of_methods: dict[object, Guarded] = {}
 
@@ -98,7 +109,7 @@ class Guard:
 
     def guarded(self) -> Guarded:
         """Make the guard of one view."""
-        return Guarded(self.name, self.plan, record=self.record, faults=FAULTS)
+        return Guarded(self.name, self.plan, record=self.record, faults=FAULTS, on=self.on)
 
     def _of_method(self, owner: type, method: Callable[..., object]) -> Guarded:
         key = owner, getattr(method, "__name__", "")

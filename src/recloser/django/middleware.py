@@ -1,4 +1,4 @@
-"""The middleware: a refused call becomes the plan's answer, and what guards hold is settled.
+"""The middleware: a refused or failed call becomes the plan's answer, and what guards hold is settled.
 
 It belongs last in `MIDDLEWARE`, so that all other middleware wraps degraded answers like any other.
 """
@@ -9,20 +9,23 @@ from collections.abc import Awaitable, Callable
 from typing import cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.core.signals import got_request_exception
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from recloser.core.scope import current
 from recloser.django import conf
-from recloser.django.answers import answer, answer_async
+from recloser.django.answers import answer, answer_async, instead, instead_async
 from recloser.django.exchange import Exchange, Refused, present
+from recloser.http.failure import CallFailedError
+from recloser.http.fault import FIRST_FAILING
 from recloser.http.messages import SAFE_METHODS
 
 ProcessView = Callable[[HttpRequest, object, object, object], Awaitable[Refused | None] | Refused | None]
 
 
 class CircuitBreakerMiddleware:
-    """Answers the requests that an open circuit refuses.
+    """Answers the requests that an open circuit refuses, and failures where plans say so.
 
     Args:
         get_response: The rest of the stack, synchronous or asynchronous; the middleware becomes alike.
@@ -56,8 +59,10 @@ class CircuitBreakerMiddleware:
         token = current.set(exchange)
         try:
             response = self._get_response(request)
-            if exchange.refusal is not None:
-                response = answer(exchange, request, exchange.refusal)
+            if exchange.trouble is not None:
+                response = answer(exchange, request, exchange.trouble)
+            elif exchange.failed or response.status_code >= FIRST_FAILING:
+                response = instead(exchange, request, response)
             if exchange.met is not None or request.method not in SAFE_METHODS:
                 exchange.completed(response)
         except BaseException as error:
@@ -72,8 +77,10 @@ class CircuitBreakerMiddleware:
         token = current.set(exchange)
         try:
             response = await cast("Awaitable[HttpResponseBase]", self._get_response(request))
-            if exchange.refusal is not None:
-                response = await answer_async(exchange, request, exchange.refusal)
+            if exchange.trouble is not None:
+                response = await answer_async(exchange, request, exchange.trouble)
+            elif exchange.failed or response.status_code >= FIRST_FAILING:
+                response = await instead_async(exchange, request, response)
             if exchange.met is not None or request.method not in SAFE_METHODS:
                 exchange.completed(response)
         except BaseException as error:
@@ -83,14 +90,15 @@ class CircuitBreakerMiddleware:
             current.reset(token)
         return response
 
-    def process_exception(self, _request: HttpRequest, error: Exception) -> Refused | None:
-        """Note what a view raised; a refusal is answered when the stack is back in its own mode."""
+    def process_exception(self, request: HttpRequest, error: Exception) -> Refused | None:
+        """Note what a view raised; a refusal or failure is answered when the stack is back in its own mode."""
         exchange = present()
         if exchange is None:
             return None
-        refused = exchange.raised_by_view(error)
-        if exchange.refusal is not None:
-            exchange.left_view(exchange.refusal)
+        refused = exchange.left_view(error)
+        if isinstance(exchange.trouble, CallFailedError):
+            # As Django does for an exception that nobody catches: error reporters listen to it.
+            got_request_exception.send(sender=None, request=request)
         return refused
 
     def _enter(self, request: HttpRequest, _view: object, _args: object, _kwargs: object) -> Refused | None:

@@ -14,7 +14,7 @@ from rest_framework.views import set_rollback
 
 from recloser.django.answers import answer
 from recloser.django.exchange import present
-from recloser.http.exchange import find_refusal
+from recloser.http.fault import find_refusal
 
 
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> HttpResponseBase | None:
@@ -36,9 +36,8 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> HttpRespo
     if refusal is None:
         return default_handler(error, dict(context))
     set_rollback()
-    exchange.left_view(refusal)
+    exchange.left_view(error)
     response = answer(exchange, request._request, refusal)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-    exchange.refusal = None  # it is answered
     if response.headers.get("Content-Type") != "application/problem+json":
         return response
     # The view's own renderer writes it: JSON as a problem document, anything else as its clients expect.

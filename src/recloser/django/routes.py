@@ -86,7 +86,7 @@ def read_routes(declaration: Declaration) -> tuple[Routes, list[Problem]]:
         for breaker in declared.breakers:
             form = declared.plan or declared.plans.get(breaker)
             if form is not None:
-                plan, wrong = read_plan(form.steps, form.path)
+                plan, wrong = read_plan(form.steps, form.path, form.on)
                 problems += wrong or plan.problems(form.path, ANY_METHOD)
                 read[breaker] = plan
         routes.append(Route(declared, tuple((name, read.get(name)) for name in declared.breakers)))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, cast
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, cast
 
 from django.http import StreamingHttpResponse
+from django.http.response import HttpResponseBase
 
 from recloser.core.scope import current
 from recloser.http.tee import Tee
@@ -24,6 +26,16 @@ def watch(exchange: Exchange, response: StreamingHttpResponse, copy: Tee | None)
         response.streaming_content = _watched(exchange, response, copy, cast("Iterator[bytes]", body))
     # A body that nobody has begun to read is closed without its generator hearing of it.
     response._resource_closers.append(lambda: exchange.broke(None))  # type: ignore[attr-defined] # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+
+def close_unsent(unsent: HttpResponseBase) -> None:
+    """Close what a response holds that is not going to be sent; `close()` would say that the request is finished."""
+    response: Any = unsent  # the list is Django's own
+    closers: list[Callable[[], object]] = response._resource_closers  # noqa: SLF001
+    for close in closers:
+        with suppress(Exception):
+            close()
+    closers.clear()
 
 
 def _watched(

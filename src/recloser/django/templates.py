@@ -7,21 +7,21 @@ import math
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 
-from recloser.core.errors import CallRejectedError
+from recloser.http.failure import Trouble
 from recloser.http.messages import Request
 
 
-def render(name: str, request: Request, error: CallRejectedError) -> str:
-    """Render the page that a refused request gets.
+def render(name: str, request: Request, error: Trouble) -> str:
+    """Render the page that a refused or failed request gets.
 
     Args:
         name: The template's.
         request: Whose native one is Django's, for context processors.
-        error: The refusal; the template knows it as `refusal`, and its seconds as `retry_after`.
+        error: The refusal or failure; the template knows it as `error`, and its seconds as `retry_after`.
 
     Raises:
         TemplateDoesNotExist: No engine knows the template.
     """
-    context = {"refusal": error, "retry_after": max(1, math.ceil(error.retry_after))}
+    context = {"error": error, "retry_after": max(1, math.ceil(error.retry_after))}
     native = request.native if isinstance(request.native, HttpRequest) else None
     return render_to_string(name, context, native)

@@ -15,11 +15,14 @@ from starlette.requests import HTTPConnection, Request
 from recloser.asgi import CircuitBreakerMiddleware, MountedMiddleware
 from recloser.core.errors import CallRejectedError, ConfigurationError, RecloserError
 from recloser.fastapi.openapi import document
+from recloser.fastapi.present import FAULTS
 from recloser.fastapi.survey import Survey, has_own_breakers
 from recloser.http import messages
 from recloser.http.cache import ResponseCache
-from recloser.http.exchange import ASGIScope, exchange_of
+from recloser.http.exchange import exchange_of
+from recloser.http.failure import Trouble
 from recloser.http.responder import Responder, RouteFacts
+from recloser.http.wire import ASGIScope
 from recloser.registry import Registry
 
 if TYPE_CHECKING:  # Jinja need not be installed
@@ -61,6 +64,7 @@ def install(
         cache=cache,
         in_thread=run_in_threadpool,
         render=None if templates is None else partial(_render, templates),
+        faults=FAULTS,
     )
     installation = _Installation(app, responder)
     app.user_middleware.append(
@@ -77,11 +81,9 @@ def install(
         document(app)
 
 
-def _render(
-    templates: Jinja2Templates, name: str, request: messages.Request, error: CallRejectedError
-) -> str:
+def _render(templates: Jinja2Templates, name: str, request: messages.Request, error: Trouble) -> str:
     native: Any = request.native
-    context = {"refusal": error, "retry_after": max(1, math.ceil(error.retry_after))}
+    context = {"error": error, "retry_after": max(1, math.ceil(error.retry_after))}
     return bytes(templates.TemplateResponse(native, name, context).body).decode()
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import wraps
 from types import FunctionType
 from typing import Final, ParamSpec, TypeVar, cast
 
 from fastapi import params
 
+from recloser.config.declaration import Occasion
 from recloser.core.breaker import CircuitBreaker
 from recloser.fastapi.early import Entry
 from recloser.fastapi.present import present
@@ -31,7 +32,13 @@ def breaker(name: str) -> Breaker:
     return Breaker(name)
 
 
-def guard(name: str, *, plan: PlanForm | None = None, record: bool | None = None) -> Guard:
+def guard(
+    name: str,
+    *,
+    plan: PlanForm | None = None,
+    on: Sequence[Occasion] = ("open",),
+    record: bool | None = None,
+) -> Guard:
     """Guard endpoints: one runs only while the breaker lets it, and its outcome counts.
 
     Below the route's decorator, so that it runs after all of the route's dependencies:
@@ -53,10 +60,11 @@ def guard(name: str, *, plan: PlanForm | None = None, record: bool | None = None
     Args:
         name: The breaker's; unknown names are errors at start.
         plan: What answers while the circuit is open; `None`: the breaker's own plan.
+        on: `("open", "failure")` lets the plan answer counted failures too, before the circuit opens.
         record: Whether the endpoint's outcome counts. `None`: unless the breaker is also used inside (by a client,
             say), whose outcome counts then.
     """
-    return Guard(name, plan, record)
+    return Guard(name, plan, record, on)
 
 
 class Breaker(params.Depends):
@@ -90,8 +98,15 @@ class Guard(params.Depends):
 
     entry: Entry
 
-    def __init__(self, name: str, plan: PlanForm | None, record: bool | None) -> None:
-        entry = Entry(name, tuple(plan) if isinstance(plan, list) else plan, record)
+    def __init__(
+        self, name: str, plan: PlanForm | None, record: bool | None, on: Sequence[Occasion] = ("open",)
+    ) -> None:
+        entry = Entry(
+            name,
+            tuple(plan) if isinstance(plan, list) else plan,
+            record,
+            tuple(on) if isinstance(on, list) else on,
+        )
         super().__init__(entry)
         object.__setattr__(self, "entry", entry)
 

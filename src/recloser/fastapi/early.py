@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 from fastapi import params
@@ -11,11 +11,12 @@ from fastapi.dependencies.utils import request_params_to_args
 from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
 
+from recloser.config.declaration import Occasion
 from recloser.core.errors import CallRejectedError
 from recloser.fastapi.present import FAULTS, present
 from recloser.http.declared import PlanForm
-from recloser.http.exchange import ASGIScope
 from recloser.http.guarded import Guarded
+from recloser.http.wire import ASGIScope
 
 # The dependencies that stand before a guard on one route; none if they do not let it answer in full.
 _Before: TypeAlias = tuple[Any, ...]
@@ -28,15 +29,19 @@ class Entry:
         name: The breaker's.
         plan: What answers while the circuit is open.
         record: Whether the endpoint's outcome counts.
+        on: What the plan answers.
     """
 
-    __slots__ = ("_hash", "_places", "_value", "name", "plan", "record")
+    __slots__ = ("_hash", "_places", "_value", "name", "on", "plan", "record")
 
-    def __init__(self, name: str, plan: PlanForm | None, record: bool | None) -> None:
+    def __init__(
+        self, name: str, plan: PlanForm | None, record: bool | None, on: Sequence[Occasion] = ("open",)
+    ) -> None:
         self.name = name
         self.plan = plan
         self.record = record
-        self._value = name, plan, record
+        self.on = on
+        self._value = name, plan, record, on
         self._hash = hash((name, record))  # FastAPI asks several times per request
         self._places: dict[int, _Place] = {}
 
@@ -53,6 +58,8 @@ class Entry:
             if place.access_checked(exchange.scope):
                 exchange.guarded = True
             raise
+        if place.guarded.answers_failures:
+            exchange.checks = place.access_checked
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, params.Depends):
@@ -65,11 +72,12 @@ class Entry:
     def __repr__(self) -> str:
         plan = "" if self.plan is None else f", plan={self.plan!r}"
         record = "" if self.record is None else f", record={self.record!r}"
-        return f"guard({self.name!r}{plan}{record})"
+        on = "" if self.on == ("open",) else f", on={self.on!r}"
+        return f"guard({self.name!r}{plan}{record}{on})"
 
     def guarded(self) -> Guarded:
         """Make the guard of one endpoint."""
-        return Guarded(self.name, self.plan, record=self.record, faults=FAULTS)
+        return Guarded(self.name, self.plan, record=self.record, faults=FAULTS, on=self.on)
 
     def place(self, endpoint: object) -> _Place:
         """Return this guard's place before an endpoint: whose outcome counts is learned for each."""

@@ -17,9 +17,9 @@ from recloser.asgi import CircuitBreakerMiddleware
 from recloser.core.errors import Problem
 from recloser.fastapi.dependencies import WRAPPERS, Breaker
 from recloser.fastapi.early import Entry, before, tree
-from recloser.http.exchange import ASGIScope
 from recloser.http.guarded import Guarded, guards_of, unknown
 from recloser.http.responder import Responder, RouteFacts
+from recloser.http.wire import ASGIScope
 
 # Since FastAPI 0.137 a route that was included lives on in its router; its context tells what it became.
 contexts: Any = getattr(fastapi.routing, "iter_route_contexts", iter)

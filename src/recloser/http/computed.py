@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar, Self, TypeAlias, cast
 
-from recloser.core.errors import CallRejectedError
+from recloser.http.failure import Trouble
 from recloser.http.fixed import WITHOUT_BODY, completed, encoded_json, read_headers
 from recloser.http.messages import Headers, Request, Response
 from recloser.http.strategy import Means, Strategy, in_place, waited
@@ -17,7 +17,7 @@ from recloser.http.strategy import Means, Strategy, in_place, waited
 Computed: TypeAlias = (
     Response | Mapping[str, object] | Sequence[object] | str | float | bool | None  # the rest: JSON
 )
-Function: TypeAlias = Callable[[Request, CallRejectedError], Computed | Awaitable[Computed]]
+Function: TypeAlias = Callable[[Request, Trouble], Computed | Awaitable[Computed]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Compute(Strategy):
         """Run by the application's means, and jitter by its randomness."""
         return replace(self, in_thread=means.in_thread, random=means.random)
 
-    async def answer(self, request: Request, error: CallRejectedError) -> Response | None:
+    async def answer(self, request: Request, error: Trouble) -> Response | None:
         """Answer with what the function returns."""
         call = partial(self.function, request, error)
         result = await waited(call() if self.waits else self.in_thread(call))

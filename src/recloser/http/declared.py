@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
-from recloser.config.declaration import PlanDeclaration
+from recloser.config.declaration import Occasion, PlanDeclaration
 from recloser.config.imports import load
 from recloser.core.errors import ConfigurationError, Problem
 from recloser.core.policy import nearest
@@ -16,13 +16,14 @@ from recloser.http.strategy import Strategy
 PlanForm: TypeAlias = Plan | Sequence[Strategy | Mapping[str, object] | str] | str
 
 
-def read_plan(form: object, path: str) -> tuple[Plan, list[Problem]]:
+def read_plan(form: object, path: str, on: tuple[Occasion, ...] = ("open",)) -> tuple[Plan, list[Problem]]:
     """Make a plan from any of its forms.
 
     Args:
         form: A `Plan`; a sequence of strategies, of names, and of mappings that name one strategy each; or one
             name.
         path: Where it was written.
+        on: What it answers; a `Plan` says that itself.
 
     Returns:
         The plan, and the problems found (the plan means nothing if there are any).
@@ -42,7 +43,7 @@ def read_plan(form: object, path: str) -> tuple[Plan, list[Problem]]:
         except ConfigurationError as error:
             for name, value, fix in error.problems:
                 problems.append(Problem(f"{path}[{index}]{'.' if name else ''}{name}", value, fix))
-    return Plan(strategies), problems
+    return Plan(strategies, on=on), problems
 
 
 def read_breaker_plan(declared: PlanDeclaration) -> tuple[Plan, list[Problem]]:
@@ -51,7 +52,7 @@ def read_breaker_plan(declared: PlanDeclaration) -> tuple[Plan, list[Problem]]:
     It holds `stale` and `unavailable` only: a fixed body belongs to a route. Arguments and result as for
     `read_plan`.
     """
-    plan, problems = read_plan(declared.steps, declared.path)
+    plan, problems = read_plan(declared.steps, declared.path, declared.on)
     if problems:
         return plan, problems
     for index, strategy in enumerate(plan.strategies):

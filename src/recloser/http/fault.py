@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeGuard, cast
+from typing import Final, TypeGuard, cast
 
 from recloser.core.errors import CallRejectedError
-from recloser.core.outcome import Outcome
+from recloser.core.outcome import Judge, Outcome
 from recloser.core.permit import Permit
+
+FIRST_FAILING: Final = 429  # no status below is a failure
 
 
 def of_status(status: int) -> Outcome:
@@ -34,8 +36,7 @@ class Faults:
 
     def settle(self, permit: Permit, error: BaseException) -> None:
         """Settle a permit with what the endpoint raised; of a group, with what is not to be ignored."""
-        real = [self._unmasked(leaf) for leaf in leaves(error)]
-        telling = [leaf for leaf in real if not self._is_ignored(leaf)]
+        telling = self._telling(error)
         if not telling:
             permit.ignore()
         elif len(telling) > 1:
@@ -44,6 +45,21 @@ class Faults:
             self._settle_answer(permit, telling[0])
         else:
             permit.finish(telling[0])
+
+    def of_error(self, judge: Judge, error: BaseException) -> Outcome:
+        """Judge what the endpoint raised, without settling anything."""
+        telling = self._telling(error)
+        if not telling:
+            return Outcome.IGNORED
+        subject = BaseExceptionGroup("several errors", telling) if len(telling) > 1 else telling[0]
+        judged = judge.of_error(subject)
+        if isinstance(subject, self.answering) and judged is not Outcome.IGNORED:
+            return of_status(_status(subject))
+        return judged
+
+    def _telling(self, error: BaseException) -> list[BaseException]:
+        real = [self._unmasked(leaf) for leaf in leaves(error)]
+        return [leaf for leaf in real if not self._is_ignored(leaf)]
 
     def _settle_answer(self, permit: Permit, error: BaseException) -> None:
         # An explicit `ignore` in the policy outweighs the status.
@@ -78,6 +94,14 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
             yield from leaves(inner)
     else:
         yield error
+
+
+def find_refusal(error: BaseException) -> CallRejectedError | None:
+    """Return the refusal that an exception is, or is a group of and nothing else: the longest one to wait for."""
+    refusals = list(leaves(error))
+    if all(isinstance(leaf, CallRejectedError) for leaf in refusals):
+        return max(cast("list[CallRejectedError]", refusals), key=lambda refusal: refusal.retry_after)
+    return None
 
 
 def _status(error: BaseException) -> int:

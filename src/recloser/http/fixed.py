@@ -10,8 +10,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final, Self, cast
 
-from recloser.core.errors import CallRejectedError, Problem
+from recloser.core.errors import Problem
 from recloser.http import problem
+from recloser.http.failure import Trouble
 from recloser.http.messages import SAFE_METHODS, Headers, Request, Response
 from recloser.http.strategy import Means, Strategy
 
@@ -87,7 +88,7 @@ class Fixed(Strategy):
         """Jitter by the application's randomness."""
         return replace(self, random=means.random)
 
-    def answer(self, request: Request, error: CallRejectedError) -> Response | None:
+    def answer(self, request: Request, error: Trouble) -> Response | None:
         """Answer, unless that would claim that something was done."""
         if not self.claim.fits(request.method):
             return None
@@ -109,12 +110,12 @@ class Json(Fixed):
     name: ClassVar[str] = "json"
 
 
-def completed(response: Response, error: CallRejectedError, random: Callable[[], float]) -> Response:
+def completed(response: Response, error: Trouble, random: Callable[[], float]) -> Response:
     """Add what follows from the rest: `Content-Length`, and `Retry-After` where the status asks for one.
 
     Args:
         response: As its author wrote it.
-        error: The refusal.
+        error: The refusal or failure.
         random: Uniform in [0, 1), for jitter.
     """
     headers = response.headers

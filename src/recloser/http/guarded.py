@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
+from recloser.config.declaration import Occasion
+from recloser.config.plans import ON_ALONE_FIX, ON_FIX, occasions
 from recloser.core.breaker import CircuitBreaker
 from recloser.core.errors import ConfigurationError, Problem
 from recloser.core.policy import nearest
@@ -25,16 +28,26 @@ class Guarded:
         form: The route's plan; `None`: the breaker's own answers.
         record: Whether the endpoint's outcome counts; `None`: unless the breaker is also used inside.
         faults: How the endpoint's exceptions are judged.
+        on: What the plan answers; a `Plan` says that itself.
     """
 
-    __slots__ = ("_bound", "_breaker", "_faults", "_form", "_record", "_terms", "name")
+    __slots__ = ("_bound", "_breaker", "_faults", "_form", "_on", "_record", "_terms", "name")
 
     _breaker: CircuitBreaker
     _terms: Terms
 
-    def __init__(self, name: str, form: PlanForm | None, *, record: bool | None, faults: Faults) -> None:
+    def __init__(
+        self,
+        name: str,
+        form: PlanForm | None,
+        *,
+        record: bool | None,
+        faults: Faults,
+        on: Sequence[Occasion] = ("open",),
+    ) -> None:
         self.name = name
         self._form = form
+        self._on = on
         self._record = record
         self._faults = faults
         self._bound: Responder | None = None
@@ -59,19 +72,26 @@ class Guarded:
         breaker = responder.registry.declared.get(self.name)
         problems = [] if breaker is not None else [unknown(responder, where, self.name)]
         plan: Plan | None = None
+        on = occasions(self._on)
+        if on is None:
+            problems.append(Problem(f"{where}.on", repr(self._on), ON_FIX))
+        elif self._form is None and on != ("open",):
+            problems.append(Problem(f"{where}.on", repr(self._on), ON_ALONE_FIX))
         if self._form is not None:
-            plan, wrong = read_plan(self._form, f"{where}.plan")
+            plan, wrong = read_plan(self._form, f"{where}.plan", on or ("open",))
             problems += wrong or [
                 *plan.problems(f"{where}.plan", methods),
                 *plan.lacks(f"{where}.plan", responder.means),
             ]
             plan = plan.prepared(responder.means)
         if breaker is not None and not problems:
+            answering = plan or responder.plan_of(self.name)
             self._breaker = breaker
             self._terms = Terms(
                 breaker._driver,  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
                 (self.name, plan),
-                replays=(plan or responder.plan_of(self.name)).replays,
+                replays=answering.replays,
+                answers_failures=answering.answers_failures,
                 faults=self._faults,
                 inner_counts=None if self._record is None else not self._record,
             )
@@ -82,6 +102,11 @@ class Guarded:
     def is_bound(self) -> bool:
         """Whether some application has found its breaker."""
         return self._bound is not None
+
+    @property
+    def answers_failures(self) -> bool:
+        """Whether a plan answers failures of this guard's breaker; known once the guard was entered."""
+        return self._terms.answers_failures
 
     def met(self, responder: Responder) -> Met:
         """Return the breaker's name and the plan, as they are for `responder`."""

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from typing import TypeAlias
 
 from recloser.core.driver import Driver, Recorder
-from recloser.core.errors import CallRejectedError, FailedResultError
+from recloser.core.errors import FailedResultError
 from recloser.core.outcome import Outcome
 from recloser.core.permit import Permit
 from recloser.core.retry_after import parse
 from recloser.core.scope import Scope
+from recloser.http.failure import Trouble
 from recloser.http.fault import Faults, of_status
 from recloser.http.plan import Plan
 from recloser.http.responder import Responder
@@ -26,6 +27,7 @@ class Terms:
         driver: Of the breaker.
         met: The breaker's name and the route's plan.
         replays: Whether any plan may serve a response again.
+        answers_failures: Whether a plan answers failures that this breaker counts.
         faults: How exceptions are judged.
         times: Calls are timed, so that each needs a permit from its beginning.
         ticks: The recorder is all that a success needs: nothing depends on when it was.
@@ -34,14 +36,32 @@ class Terms:
             `None`: not seen yet.
     """
 
-    __slots__ = ("driver", "faults", "inner_counts", "judges_results", "met", "replays", "ticks", "times")
+    __slots__ = (
+        "answers_failures",
+        "driver",
+        "faults",
+        "inner_counts",
+        "judges_results",
+        "met",
+        "replays",
+        "ticks",
+        "times",
+    )
 
     def __init__(
-        self, driver: Driver, met: Met, *, replays: bool, faults: Faults, inner_counts: bool | None
+        self,
+        driver: Driver,
+        met: Met,
+        *,
+        replays: bool,
+        answers_failures: bool,
+        faults: Faults,
+        inner_counts: bool | None,
     ) -> None:
         self.driver = driver
         self.met = met
         self.replays = replays
+        self.answers_failures = answers_failures
         self.faults = faults
         self.inner_counts = inner_counts
         policy = driver.policy
@@ -129,9 +149,10 @@ class Holder(Scope):
         keeps: Whether any plan would serve this response again.
         guarded: A guard let the endpoint run, or refused it: what the route checks before has been checked.
         replaced: The answer is recloser's own.
+        disowned: The endpoint returned what `failure_if` counts as a failure.
     """
 
-    __slots__ = ("guarded", "holds", "keeps", "met", "replaced", "responder")
+    __slots__ = ("disowned", "guarded", "holds", "keeps", "met", "replaced", "responder")
 
     met: list[Met] | None
     holds: list[Hold]
@@ -139,6 +160,7 @@ class Holder(Scope):
     def __init__(self, responder: Responder) -> None:
         super().__init__()
         self.responder = responder
+        self.replaced = False
         self.met = None
 
     def meet(self, met: Met, replays: bool) -> None:
@@ -151,7 +173,7 @@ class Holder(Scope):
         if self.met is None:
             self.holds = []
             self.keeps = replays
-            self.guarded = self.replaced = False
+            self.guarded = self.disowned = False
             self.met = [met]
         else:
             self.met.append(met)
@@ -164,26 +186,35 @@ class Holder(Scope):
                 if hold.terms.driver is driver:
                     hold.used_inside = True
 
-    def plan_for(self, error: CallRejectedError, route: Iterable[Met] = ()) -> Plan:
-        """Choose the plan that answers a refusal.
+    def plan_for(self, error: Trouble) -> Plan:
+        """Choose the plan that answers a refusal or a failure.
 
-        Args:
-            error: The refusal.
-            route: Breakers and plans of the route's guards, outermost first. Where none of them was reached, a
-                dependency before them was refused: access may not have been checked, so that only public
-                responses may be served.
+        Where none of the route's guards was reached, it came from a dependency before them: access may not have been
+        checked, so that only public responses may be served.
 
         Returns:
             The plan of the guard of this breaker, of any guard, of the breaker itself, or the default.
         """
         given: list[tuple[str, Plan]] = [
-            (breaker, plan) for breaker, plan in (*(self.met or ()), *route) if plan is not None
+            (breaker, plan) for breaker, plan in (*(self.met or ()), *self.route()) if plan is not None
         ]
         own = [plan for breaker, plan in given if breaker == error.breaker]
         if not given:
             return self.responder.plan_of(error.breaker)
         plan = own[0] if own else given[0][1]
         return plan if self.met is not None and self.guarded else plan.public()
+
+    def route(self) -> Iterable[Met]:
+        """Return the breakers and plans of the route's guards, reached or not, outermost first."""
+        return ()
+
+    def counting(self) -> Iterable[str]:
+        """Return the breakers that have counted a failure, and the guards' that will once a bad answer is at its end."""
+        if self.met is None:
+            return sorted(self.failed)
+        counting = {hold.terms.met[0] for hold in self.holds if not hold.yields()} | self.failed
+        met = dict.fromkeys(name for name, _ in self.met if name in counting)
+        return (*met, *sorted(counting - met.keys()))
 
     def ended(self, status: int, retry_after: str | None = None) -> None:
         """The answer is whole: settle what is held.
@@ -220,5 +251,6 @@ class Holder(Scope):
         if hold.yields() or hold not in self.holds:
             return
         if hold.terms.driver.judge.of_result(result) is Outcome.FAILURE:
+            self.disowned = True
             self.holds.remove(hold)
             hold.permit.failure(FailedResultError(result))

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar, Self
 
-from recloser.core.errors import CallRejectedError
 from recloser.http import fields
+from recloser.http.failure import Trouble
 from recloser.http.fixed import Claim, completed
 from recloser.http.messages import Request, Response
 from recloser.http.strategy import Means, Render, Strategy, in_place, waited
@@ -37,7 +37,7 @@ class Template(Strategy):
         """Render by the application's engine."""
         return replace(self, render=means.render, in_thread=means.in_thread, random=means.random)
 
-    async def answer(self, request: Request, error: CallRejectedError) -> Response | None:
+    async def answer(self, request: Request, error: Trouble) -> Response | None:
         """Answer with the page, unless the client would rather have JSON."""
         if self.render is None or not self.claim.fits(request.method) or not _welcomes_html(request):
             return None

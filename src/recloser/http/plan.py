@@ -8,7 +8,9 @@ from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
 
-from recloser.core.errors import CallRejectedError, Problem
+from recloser.config.declaration import Occasion
+from recloser.core.errors import Problem
+from recloser.http.failure import Trouble
 from recloser.http.messages import Request, Response
 from recloser.http.plans import Unavailable
 from recloser.http.strategy import Means, Strategy
@@ -29,31 +31,45 @@ class Plan:
     Args:
         strategies: In order.
         last: Answers when nothing else does.
+        on: What it answers: `"open"`, and perhaps `"failure"`.
 
     Attributes:
+        answers_failures: It answers counted failures too.
         replays: Some strategy serves a response again.
         waits: Some strategy may need an event loop.
     """
 
-    __slots__ = ("last", "replays", "strategies", "waits")
+    __slots__ = ("answers_failures", "last", "on", "replays", "strategies", "waits")
 
-    def __init__(self, strategies: Iterable[Strategy] = (), last: Unavailable = Unavailable()) -> None:  # noqa: B008
+    def __init__(
+        self,
+        strategies: Iterable[Strategy] = (),
+        last: Unavailable = Unavailable(),  # noqa: B008
+        on: tuple[Occasion, ...] = ("open",),
+    ) -> None:
         self.strategies = tuple(strategies)
         self.last = last
+        self.on = on
+        self.answers_failures = "failure" in on
         self.replays = any(strategy.replays for strategy in self.strategies)
         self.waits = any(strategy.waits for strategy in self.strategies)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Plan) and self.strategies == other.strategies
+        return isinstance(other, Plan) and (self.strategies, self.on) == (other.strategies, other.on)
 
     def __hash__(self) -> int:
         return hash(self.strategies)
 
     def __repr__(self) -> str:
-        return f"Plan({self.strategies!r})"
+        on = f", on={self.on!r}" if self.answers_failures else ""
+        return f"Plan({self.strategies!r}{on})"
 
-    async def answer(self, request: Request, error: CallRejectedError) -> Degraded:
-        """Answer a request that a circuit refused.
+    async def answer(self, request: Request, error: Trouble) -> Degraded:
+        """Answer a request that was refused, or failed."""
+        return await self.attempt(request, error) or Degraded(self.last.answer(request, error), self.last)
+
+    async def attempt(self, request: Request, error: Trouble) -> Degraded | None:
+        """Answer by what was written into the plan; `None` if only the `unavailable` that stands last by itself is left.
 
         A strategy that raises is logged, and the next one is asked.
         """
@@ -69,15 +85,16 @@ class Plan:
             else:
                 if response is not None:
                     return Degraded(response, strategy)
-        return Degraded(self.last.answer(request, error), self.last)
+        return None
 
     def prepared(self, means: Means) -> Plan:
         """Return this plan with what its strategies answer with."""
-        return Plan((strategy.prepared(means) for strategy in self.strategies), self.last.prepared(means))
+        prepared = (strategy.prepared(means) for strategy in self.strategies)
+        return Plan(prepared, self.last.prepared(means), self.on)
 
     def public(self) -> Plan:
         """Return what may answer before a route has checked access: public responses of the past, or 503."""
-        return Plan((strategy for strategy in self.strategies if strategy.replays), self.last)
+        return Plan((strategy for strategy in self.strategies if strategy.replays), self.last, self.on)
 
     def problems(self, path: str, methods: AbstractSet[str]) -> list[Problem]:
         """Find the steps that can never answer.

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import ClassVar, Final, Self, cast
 
-from recloser.core.errors import CallRejectedError, ConfigurationError, Problem
+from recloser.core.errors import ConfigurationError, Problem
 from recloser.http import problem
 from recloser.http.cache import ResponseCache
 from recloser.http.computed import Compute, Function
+from recloser.http.failure import Trouble
 from recloser.http.fixed import Claim, Fixed, Json, encoded_json, read_headers
 from recloser.http.messages import Request, Response
 from recloser.http.page import Template
@@ -22,7 +23,7 @@ from recloser.http.strategy import Means, Strategy
 
 __all__ = ["compute", "json", "response", "stale", "template", "unavailable"]
 
-NO_FUNCTION: Final = 'must be a function of the request and the refusal; in a declaration, "pkg.module:name"'
+NO_FUNCTION: Final = 'must be a function of the request and the error; in a declaration, "pkg.module:name"'
 
 
 def stale(seconds: float | timedelta) -> Strategy:
@@ -106,7 +107,7 @@ def response(
 def compute(function: Function) -> Strategy:
     """Answer with what a function returns.
 
-    It is called with the request and the refusal: a coroutine function on the event loop, any other in a thread
+    It is called with the request, and with the refusal or failure that it answers for: a coroutine function on the event loop, any other in a thread
     with a copy of the context (in place where there is no event loop). It returns a `Response`; or data, which
     becomes a JSON body with the status 200 whatever the method, so that it must look at `request.method` where
     it answers POST and the like; or `None`, to let the next strategy try.
@@ -125,7 +126,7 @@ def compute(function: Function) -> Strategy:
 def template(name: str, *, status: int = 503, unsafe: bool = False) -> Strategy:
     """Answer with a page that the application's own engine renders, if the client takes HTML as gladly as JSON.
 
-    The template knows the refusal as `refusal`, and as `retry_after` the seconds until it is worth trying again.
+    The template knows the refusal or failure as `error`, and as `retry_after` the seconds until it is worth trying again.
 
     Args:
         name: As the engine finds it.
@@ -190,7 +191,7 @@ class Stale(Strategy):
         """Look into the application's cache."""
         return replace(self, cache=means.cache)
 
-    def answer(self, request: Request, error: CallRejectedError) -> Response | None:
+    def answer(self, request: Request, error: Trouble) -> Response | None:
         """Answer with what was kept, unless it is too old."""
         if self.cache is None or not may_replay(request):
             return None
@@ -223,7 +224,7 @@ class Unavailable(Strategy):
         """Jitter by the application's randomness, and name what it may."""
         return replace(self, expose=means.expose, random=means.random)
 
-    def answer(self, request: Request, error: CallRejectedError) -> Response:
+    def answer(self, request: Request, error: Trouble) -> Response:
         """Answer 503."""
         wait = problem.retry_after(error, self.random)
         return problem.unavailable(request, error, wait=wait, expose=self.expose)

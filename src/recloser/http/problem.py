@@ -8,8 +8,9 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from recloser.core.errors import CallRejectedError, CircuitOpenError
+from recloser.core.errors import CircuitOpenError
 from recloser.http import fields
+from recloser.http.failure import CallFailedError, Trouble
 from recloser.http.messages import Request, Response
 
 _TITLE: Final = "Service Unavailable"
@@ -21,26 +22,26 @@ _PAGE: Final = """<!DOCTYPE html>
 """
 
 
-def retry_after(error: CallRejectedError, random: Callable[[], float]) -> int:
+def retry_after(error: Trouble, random: Callable[[], float]) -> int:
     """Choose a `Retry-After` (RFC 9110 §10.2.3) that spreads those who obey it.
 
     Args:
-        error: The refusal.
+        error: The refusal or failure.
         random: Uniform in [0, 1).
 
     Returns:
-        Whole seconds, at least 1, at least the refusal's own, and up to a quarter more.
+        Whole seconds, at least 1, at least the error's own, and up to a quarter more.
     """
     wait = error.retry_after
     return max(1, math.ceil(wait + random() * max(1.0, wait / 4)))
 
 
-def unavailable(request: Request, error: CallRejectedError, *, wait: int, expose: bool) -> Response:
+def unavailable(request: Request, error: Trouble, *, wait: int, expose: bool) -> Response:
     """Answer 503.
 
     Args:
         request: Its Accept chooses between a problem document and a page.
-        error: The refusal.
+        error: The refusal or failure.
         wait: For `Retry-After`, in seconds.
         expose: Whether the breaker, its condition and its last failure may be named.
 
@@ -70,15 +71,13 @@ def unavailable(request: Request, error: CallRejectedError, *, wait: int, expose
     )
 
 
-def _facts(error: CallRejectedError) -> dict[str, str]:
+def _facts(error: Trouble) -> dict[str, str]:
     # RFC 9457 §3.2: extension members.
-    facts = {
-        "breaker": error.breaker,
-        "state": str(error.state),
-        "reason": str(error.reason),
-        "cause": "" if error.cause is None else str(error.cause),
-        "last_failure": error.last_failure,
-    }
+    facts = {"breaker": error.breaker}
+    if not isinstance(error, CallFailedError):
+        facts |= {"state": str(error.state), "reason": str(error.reason)}
+        facts["cause"] = "" if error.cause is None else str(error.cause)
+    facts["last_failure"] = error.last_failure
     return {name: text for name, text in facts.items() if text}
 
 
@@ -88,6 +87,8 @@ def _prefers_html(request: Request) -> bool:
     return fields.preference(accept, "text/html") > json_weight
 
 
-def detail_token(error: CallRejectedError) -> str:
-    """Name the refusal for `Cache-Status` (RFC 9211 §2.7)."""
+def detail_token(error: Trouble) -> str:
+    """Name the refusal or failure for `Cache-Status` (RFC 9211 §2.7)."""
+    if isinstance(error, CallFailedError):
+        return "call-failed"
     return "circuit-open" if isinstance(error, CircuitOpenError) else "bulkhead-full"

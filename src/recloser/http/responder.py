@@ -7,10 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from recloser.core.errors import CallRejectedError, ConfigurationError, Problem
+from recloser.core.errors import ConfigurationError, Problem
 from recloser.http import fields
 from recloser.http.cache import DEFAULT_MAX_BYTES, ResponseCache
 from recloser.http.declared import read_breaker_plan
+from recloser.http.failure import Trouble
+from recloser.http.fault import Faults
 from recloser.http.messages import Headers, Request, Response
 from recloser.http.plan import Degraded, Plan
 from recloser.http.strategy import Means, Render, in_place
@@ -55,6 +57,7 @@ class Responder:
         random: Uniform in [0, 1), for jitter.
         in_thread: Runs what may block, see `Means`.
         render: The application's template engine, see `Means`.
+        faults: How the framework's exceptions are judged where no guard says it.
 
     Attributes:
         default: The plan where there is none.
@@ -72,6 +75,7 @@ class Responder:
         random: Callable[[], float] = randomness.random,
         in_thread: Callable[[Callable[[], object]], object] = in_place,
         render: Render | None = None,
+        faults: Faults = Faults(),  # noqa: B008 - immutable
     ) -> None:
         if cache is None:
             max_bytes = registry.declaration.cache.get("max_bytes", DEFAULT_MAX_BYTES)
@@ -79,6 +83,7 @@ class Responder:
             cache = ResponseCache(max_bytes)
         self.registry = registry
         self.cache = cache
+        self.faults = faults
         self.means = Means(cache, expose, random, in_thread, render)
         self.default = Plan().prepared(self.means)
         self._plans: dict[str, Plan] = {}
@@ -95,12 +100,12 @@ class Responder:
         """Return what answers for a breaker where no route says otherwise."""
         return self._plans.get(breaker, self.default)
 
-    async def answer(self, request: Request, error: CallRejectedError, plan: Plan) -> Response:
-        """Answer a request that a circuit refused.
+    async def answer(self, request: Request, error: Trouble, plan: Plan) -> Response:
+        """Answer a request that a circuit refused, or that failed.
 
         Args:
             request: What was asked.
-            error: The refusal.
+            error: The refusal or failure.
             plan: How to answer.
 
         Returns:
@@ -108,8 +113,14 @@ class Responder:
         """
         return self._finished(request, error, await plan.answer(request, error))
 
-    def _finished(self, request: Request, error: CallRejectedError, degraded: Degraded) -> Response:
+    async def attempt(self, request: Request, error: Trouble, plan: Plan) -> Response | None:
+        """Answer by what was written into the plan, else leave it to the application; arguments as for `answer`."""
+        degraded = await plan.attempt(request, error)
+        return None if degraded is None else self._finished(request, error, degraded)
+
+    def _finished(self, request: Request, error: Trouble, degraded: Degraded) -> Response:
         response, strategy = degraded
+        self.registry.degraded.note(error.breaker, strategy.name)
         headers: Headers = response.headers
         if not strategy.replays:
             headers = tuple(header for header in headers if header[0] not in _ABOUT_CACHING)

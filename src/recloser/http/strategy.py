@@ -1,4 +1,4 @@
-"""What every way to answer while a circuit is open has in common."""
+"""What every way to answer instead of an endpoint has in common."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import ClassVar, Self, TypeAlias
 
-from recloser.core.errors import CallRejectedError
 from recloser.http.cache import ResponseCache
+from recloser.http.failure import Trouble
 from recloser.http.messages import Request, Response
 
-# Renders a template for a request and its refusal.
-Render: TypeAlias = Callable[[str, Request, CallRejectedError], str]
+# Renders a template for a request and the refusal or failure that it met.
+Render: TypeAlias = Callable[[str, Request, Trouble], str]
 
 
 def in_place(call: Callable[[], object]) -> object:
@@ -49,7 +49,7 @@ class Means:
 
 
 class Strategy(ABC):
-    """One way to answer while a circuit is open. Immutable: routes and applications may share it.
+    """One way to answer while a circuit is open, or for a failure. Immutable: routes and applications may share it.
 
     Attributes:
         name: How a declaration and an exposing answer call it.
@@ -66,9 +66,7 @@ class Strategy(ABC):
         return True
 
     @abstractmethod
-    def answer(
-        self, request: Request, error: CallRejectedError
-    ) -> Response | Awaitable[Response | None] | None:
+    def answer(self, request: Request, error: Trouble) -> Response | Awaitable[Response | None] | None:
         """Answer, or return `None` to let the next strategy try."""
 
     def prepared(self, means: Means) -> Self:  # noqa: ARG002 - for strategies that need something

@@ -1,0 +1,54 @@
+"""What an ASGI scope says of its request, as plans and the cache need to know it."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl
+
+from recloser.http.messages import Request
+from recloser.http.responder import RouteFacts
+from recloser.http.wire import ASGIScope, text
+
+
+def describe(scope: ASGIScope, facts: RouteFacts) -> Request:
+    """Describe a request.
+
+    Args:
+        scope: As far as the router has filled it.
+        facts: What is known of its route.
+    """
+    headers = text(scope["headers"])
+    hosts = [value for name, value in headers if name == "host"]
+    path: str = scope["path"]
+    raw_path: bytes = scope.get("raw_path") or path.encode()
+    return Request(
+        method=scope.get("method", "GET"),
+        scheme=scope.get("scheme", "http"),
+        host=hosts[0] if len(hosts) == 1 else "",
+        path=path,
+        raw_path=raw_path.decode("latin-1"),
+        query=scope.get("query_string", b"").decode("latin-1"),
+        headers=headers,
+        selecting=facts.selecting,
+        personal=is_personal(scope, facts),
+    )
+
+
+def is_personal(scope: ASGIScope, facts: RouteFacts) -> bool:
+    """Tell whether something else than a usual header told the application who asks, so far; arguments as for `describe`."""
+    session: object = scope.get("session")
+    user: object = scope.get("user")
+    return (
+        facts.personal
+        or bool(session)
+        or bool(getattr(session, "accessed", False))
+        or (user is not None and bool(getattr(user, "is_authenticated", True)))
+        or any(name.decode("latin-1").lower() in facts.credentials for name, _ in scope["headers"])
+        or _has_parameter(scope, facts.query_credentials)
+    )
+
+
+def _has_parameter(scope: ASGIScope, names: frozenset[str]) -> bool:
+    if not names:
+        return False
+    query: str = scope.get("query_string", b"").decode("latin-1")
+    return any(name in names for name, _ in parse_qsl(query, keep_blank_values=True))
