@@ -33,6 +33,7 @@ def fresh() -> Iterator[None]:
     inventory.calls = 0
     yield
     inventory.error = None  # with its traceback, and all that hangs on it
+    inventory.answers_badly = False
     conf.on_setting_changed(setting="RECLOSER")
     for cache in caches.all():
         cache.clear()

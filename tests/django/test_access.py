@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
-from shopsite.services import Inventory
+from shopsite.failing import STRATEGIES
+from shopsite.services import Inventory, OutageError
 from shopsite.tools import trip
 
 from recloser.django import guard
@@ -118,6 +121,62 @@ def test_route_refuses_early_with_public_answers_only(client: Client, settings, 
         trip()
 
     assert client.get("/shop/private/").status_code == (503 if is_open else 302)
+
+
+WHO = ["anonymous", "wrong", "right"]
+DENIED = {
+    "function": {"anonymous": 302, "wrong": 403},
+    "class": {"anonymous": 403, "wrong": 403},
+    "rest": {"anonymous": 401, "wrong": 403},
+}
+
+
+@pytest.fixture
+def asking(client: Client) -> Callable[[str], dict[str, str]]:
+    """Sign in as somebody, in Django's way and in the API's; the headers that the API wants."""
+    client.raise_request_exception = False
+
+    def sign_in(who: str) -> dict[str, str]:
+        if who == "anonymous":
+            return {}
+        user = User.objects.create(username=who)
+        if who == "right":
+            user.user_permissions.add(Permission.objects.get(codename="view_user"))
+        client.force_login(user)
+        return {"X-Key": who}
+
+    return sign_in
+
+
+@pytest.mark.parametrize("state", ["closed", "open", "raises", "answers"])
+@pytest.mark.parametrize("who", WHO)
+@pytest.mark.parametrize("kind", DENIED)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_comes_after_the_checks(
+    client: Client,
+    asking: Callable[[str], dict[str, str]],
+    services: Inventory,
+    strategy: str,
+    kind: str,
+    who: str,
+    state: str,
+):
+    """Whoever may not see a view is told the same in every state of its circuit; the right user gets the plan."""
+    headers = asking(who)
+    if state == "open":
+        trip()
+    services.error = OutageError("down") if state == "raises" else None
+    services.answers_badly = state == "answers"
+
+    response = client.get(f"/failing/members/{kind}/{strategy}/", headers=headers)
+
+    if who == "right":
+        tells = state != "closed" and strategy not in {"stale", "unavailable"}
+        assert (b"secret" in response.content) == tells
+        assert (response.status_code == 200) == (tells or state == "closed")
+    else:
+        assert response.status_code == DENIED[kind][who]
+        assert (b"secret" in response.content, services.calls) == (False, 0)
 
 
 def test_guard_above_a_login_is_refused():

@@ -13,6 +13,7 @@ class Inventory:
     def __init__(self) -> None:
         self.calls = 0
         self.error: BaseException | None = None
+        self.answers_badly = False
 
     def quantity(self) -> int:
         self.calls += 1

@@ -53,6 +53,7 @@ urlpatterns = [
     path("login/", views.login_page),
     path("shop/", include(shop)),
     path("numbers/<int:number>/", views.personal, {"touch": "nothing"}, name="number"),
+    path("failing/", include("shopsite.failing")),
     path("rest/", include(rest_urls)),
     path("ninja/", ninja_plain.urls),
     path("ninja-installed/", ninja_debug_safe.urls),
