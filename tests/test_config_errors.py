@@ -36,6 +36,22 @@ IMPORT = 'must be an object or its name as "pkg.module:Name"'
 NAME = "must be named in lower-case letters, digits and . _ : -, beginning with a letter or digit"
 
 WRONG = [
+    # what plans answer
+    *(
+        (
+            {"BREAKERS": {"payments": {"plan": ["unavailable"], "on": on}}},
+            f'{PAYMENTS}["on"]',
+            repr(on),
+            'must be ["open"], or ["open", "failure"] to answer counted failures too',
+        )
+        for on in ("failure", [], ["failure"], ["open", "closed"], ["open", 5], [["open"]], None)
+    ),
+    (
+        {"BREAKERS": {"payments": {"on": ["open", "failure"]}}},
+        f'{PAYMENTS}["on"]',
+        "['open', 'failure']",
+        "must stand beside the plan that it is about",
+    ),
     # the outermost mapping
     (None, "RECLOSER", "None", "must be a mapping of settings"),
     ([1], "RECLOSER", "[1]", "must be a mapping of settings"),

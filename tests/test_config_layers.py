@@ -199,6 +199,26 @@ def test_routes_and_their_plans():
     assert dict(home.provenance) == {"breakers": "route", "plan": "default", "on": "default"}
 
 
+def test_what_a_plan_answers():
+    """Open circuits, or counted failures too; all plans of a route alike; the environment may say it."""
+    declaration = declare(
+        {"RECLOSER_BREAKERS__REVIEWS__ON": '["failure", "open"]'},
+        BREAKERS={"inventory": {"plan": [{"stale": 60}]}, "reviews": {"plan": ["unavailable"]}},
+        ROUTES={
+            "one": {"breakers": ["inventory"], "plan": [], "on": ("open", "failure")},
+            "each": {"breakers": ["reviews"], "plan": {"reviews": []}, "on": ["open", "failure"]},
+            "open": {"breakers": ["reviews"], "plan": [], "on": ["open"]},
+        },
+    )
+
+    assert declaration.breakers["inventory"].plan.on == ("open",)
+    assert declaration.breakers["reviews"].plan.on == ("open", "failure")
+    assert declaration.breakers["reviews"].provenance["on"] == "environment:RECLOSER_BREAKERS__REVIEWS__ON"
+    assert declaration.routes["one"].plan.on == ("open", "failure")
+    assert declaration.routes["each"].plans["reviews"].on == ("open", "failure")
+    assert declaration.routes["open"].plan.on == ("open",)
+
+
 def test_a_declaration_is_immutable():
     """Neither the declaration nor the mappings in it can be changed."""
     declaration = declare(BREAKERS={"a": {"plan": [{"stale": 1}]}}, CACHE={"max_bytes": 5})

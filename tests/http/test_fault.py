@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from http_tools import refusal
-from recloser import CircuitBreaker
+from recloser import CircuitBreaker, Policy
+from recloser.core.outcome import Judge
 from recloser.http.fault import Faults, of_status
 
 
@@ -54,7 +55,9 @@ def outcome_of(error: BaseException, **policy) -> str:
     breaker = CircuitBreaker("inventory", **policy)
     FAULTS.settle(breaker.acquire(), error)
     seen = breaker.snapshot()
-    return {(1, 1): "failure", (1, 0): "success", (0, 0): "ignored"}[seen.calls, seen.failures]
+    settled = {(1, 1): "failure", (1, 0): "success", (0, 0): "ignored"}[seen.calls, seen.failures]
+    assert FAULTS.of_error(Judge("inventory", Policy(**policy)), error) == settled  # judged alike unsettled
+    return settled
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from http_tools import refusal, request
 from recloser import BulkheadFullError
 from recloser.core.errors import Refusal
 from recloser.http import problem
+from recloser.http.failure import CallFailedError
 
 BROWSER = request(accept="text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")
 
@@ -44,6 +45,23 @@ def test_exposing_names_the_breaker_and_its_last_failure():
     assert told["breaker"] == "inventory"
     assert told["state"] == told["reason"] == "open"
     assert told["last_failure"] == "ConnectError: db.internal refused"
+
+
+@pytest.mark.parametrize(
+    ("failure", "last"),
+    [
+        (CallFailedError("inventory", error=OSError("db.internal refused")), "OSError: db.internal refused"),
+        (CallFailedError("inventory", status=502), "status 502"),
+    ],
+)
+def test_a_failure_is_told_like_a_refusal(failure, last):
+    """Its breaker and what happened, exposed only; there is no state to name."""
+    told = json.loads(problem.unavailable(request(), failure, wait=1, expose=True).body)
+    assert (told["breaker"], told["last_failure"]) == ("inventory", last)
+    assert "state" not in told
+    plain = problem.unavailable(request(), failure, wait=1, expose=False)
+    assert b"inventory" not in plain.body
+    assert str(failure) == f"breaker 'inventory' counted a failure: {last}"
 
 
 @pytest.mark.parametrize("asked", [request(), BROWSER])
@@ -84,3 +102,4 @@ def test_the_reason_is_a_token():
     """RFC 9211 §2.7."""
     assert problem.detail_token(refusal()) == "circuit-open"
     assert problem.detail_token(BulkheadFullError(Refusal("inventory"))) == "bulkhead-full"
+    assert problem.detail_token(CallFailedError("inventory")) == "call-failed"
