@@ -6,7 +6,8 @@
     curl -X PUT http://127.0.0.1:9100/inventory/hang
 
 Every downstream service has a circuit breaker, declared in `recloser.toml`. The client's transport counts
-what each service does; the guards say what to answer while its circuit is open.
+what each service does; the guards say what to answer while its circuit is open, and, with `on=ALSO_FAILURES`,
+when it fails before that.
 """
 
 import os
@@ -28,6 +29,8 @@ INVENTORY = os.environ.get("INVENTORY_URL", "http://127.0.0.1:9101")
 RECOMMENDATIONS = os.environ.get("RECOMMENDATIONS_URL", "http://127.0.0.1:9102")
 PAYMENTS = os.environ.get("PAYMENTS_URL", "http://127.0.0.1:9103")
 
+ALSO_FAILURES = ("open", "failure")
+
 registry = Registry.from_toml(Path(__file__).with_name("recloser.toml"))
 services = httpx2.AsyncClient(transport=AsyncBreakerTransport(registry), timeout=0.3)
 
@@ -48,16 +51,16 @@ install(app, registry)
 
 
 @app.get("/products/{product}")
-@guard("inventory", plan=[plans.stale(600), plans.json({"quantity": None})])
+@guard("inventory", plan=[plans.stale(600), plans.json({"quantity": None})], on=ALSO_FAILURES)
 async def product_page(product: int) -> dict[str, object]:
-    """While the circuit is open: the last good page, else a page without the quantity."""
+    """Without the inventory: the last good page, else a page without the quantity."""
     return await ask("GET", f"{INVENTORY}/stock/{product}")
 
 
 @app.get("/recommendations")
-@guard("recommendations", plan=[plans.json({"products": []})])
+@guard("recommendations", plan=[plans.json({"products": []})], on=ALSO_FAILURES)
 async def recommended() -> dict[str, object]:
-    """While the circuit is open: nothing to recommend."""
+    """Without the service: nothing to recommend."""
     return await ask("GET", f"{RECOMMENDATIONS}/popular")
 
 
@@ -76,5 +79,5 @@ async def ask(method: str, url: str, order: Order | None = None) -> dict[str, ob
 
 @app.exception_handler(httpx2.HTTPError)
 async def bad_gateway(_: Request, error: httpx2.HTTPError) -> JSONResponse:
-    """Answer a failure that the circuit has not opened for (yet)."""
+    """Answer a failure that no plan answers: a checkout's, before its circuit opens."""
     return JSONResponse({"detail": f"a service failed: {type(error).__name__}"}, 502)

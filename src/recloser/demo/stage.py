@@ -102,7 +102,7 @@ async def set_stage(*, breakers: bool, port: int | None, script: Script) -> Asyn
     """Start downstream and shop, yield when both answer, and stop both.
 
     Args:
-        breakers: False runs the same shop with every breaker forced closed.
+        breakers: False runs the same shop with every breaker in shadow mode.
         port: The shop's port; `None` chooses a free one.
         script: Sets how long circuits stay open.
 

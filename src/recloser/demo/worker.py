@@ -1,7 +1,8 @@
 """The example shop as the demo runs it: the same app, with a listener that reports every transition.
 
 uvicorn imports it as `recloser.demo.worker:app`, once per worker. The environment says where the feed is
-(`DEMO_FEED`) and whether to run without breakers (`DEMO_BREAKERS=off`: every one is forced closed).
+(`DEMO_FEED`) and whether to run without breakers (`DEMO_BREAKERS=off`: every one is in shadow mode, in which it
+neither refuses nor answers anything).
 """
 
 from __future__ import annotations
@@ -62,9 +63,10 @@ def report_on(registry: Registry, feed: str, *, breakers_off: bool) -> None:
     reporter = Reporter(feed)
     for name, breaker in registry.items():
         if breakers_off:
-            breaker.force_closed(by="recloser demo", reason="the same traffic without breakers")
+            breaker.shadow(by="recloser demo", reason="the same traffic without breakers")
         reporter.tell(name, "off" if breakers_off else breaker.state.prose)
-    registry.add_listener(reporter)
+    if not breakers_off:
+        registry.add_listener(reporter)
 
 
 _shop: Final = import_module("shop")  # found by uvicorn's --app-dir
