@@ -6,7 +6,7 @@
     curl -X PUT http://127.0.0.1:9100/inventory/hang
 
 Every downstream service has a circuit breaker, declared in `recloser.toml`. The client's transport counts
-what each service does; the guards say what to answer while its circuit is open, and, with `on=ALSO_FAILURES`,
+what each service does; the guards say what to answer while its circuit is open, and
 when it fails before that.
 """
 
@@ -29,8 +29,6 @@ INVENTORY = os.environ.get("INVENTORY_URL", "http://127.0.0.1:9101")
 RECOMMENDATIONS = os.environ.get("RECOMMENDATIONS_URL", "http://127.0.0.1:9102")
 PAYMENTS = os.environ.get("PAYMENTS_URL", "http://127.0.0.1:9103")
 
-ALSO_FAILURES = ("open", "failure")
-
 registry = Registry.from_toml(Path(__file__).with_name("recloser.toml"))
 services = httpx2.AsyncClient(transport=AsyncBreakerTransport(registry), timeout=0.3)
 
@@ -51,14 +49,14 @@ install(app, registry)
 
 
 @app.get("/products/{product}")
-@guard("inventory", plan=[plans.stale(600), plans.json({"quantity": None})], on=ALSO_FAILURES)
+@guard("inventory", plan=[plans.stale(600), plans.json({"quantity": None})], on=("open", "failure"))
 async def product_page(product: int) -> dict[str, object]:
     """Without the inventory: the last good page, else a page without the quantity."""
     return await ask("GET", f"{INVENTORY}/stock/{product}")
 
 
 @app.get("/recommendations")
-@guard("recommendations", plan=[plans.json({"products": []})], on=ALSO_FAILURES)
+@guard("recommendations", plan=[plans.json({"products": []})], on=("open", "failure"))
 async def recommended() -> dict[str, object]:
     """Without the service: nothing to recommend."""
     return await ask("GET", f"{RECOMMENDATIONS}/popular")
