@@ -6,8 +6,7 @@
     curl -X PUT http://127.0.0.1:9100/inventory/hang
 
 Every downstream service has a circuit breaker, declared in `recloser.toml`. The client's transport counts
-what each service does; the guards say what to answer while its circuit is open, and
-when it fails before that.
+what each service does; the guards say what to answer while its circuit is open, and when it fails before that.
 """
 
 import os
