@@ -420,8 +420,10 @@ async def test_a_failure_tells_how_long_to_wait(make, clock, trips):
 
     app.get("/plain")(own(raising(ConnectionError)))
     if trips:
+        await ask(app, "/asks?seconds=0")
+        registry["inventory"].reset(by="ann", reason="test")
         await ask(app, "/plain")
-        assert waits == [10]
+        assert waits == [10, 10]
     else:
         await ask(app, "/asks?seconds=40")
         await ask(app, "/raises?seconds=30")
@@ -522,6 +524,20 @@ async def test_a_breakers_declared_plan_answers_failures_if_it_says_so(make, clo
     assert got(await ask(app, "/guarded")) == GOOD
     registry["inventory"].reset(by="ann", reason="test")
     assert (await ask(app, "/unguarded")).status == 503
+
+
+@pytest.mark.parametrize("way", ["raises", "returns 500"])
+async def test_what_a_plan_calls_is_not_the_endpoint(make, registry, way):
+    """A function that asks the same breaker does not make the endpoint's outcome an inner one's."""
+    app = guarded(
+        make,
+        "decorator",
+        FAILING[way],
+        [plans.compute(lambda request, error: registry["inventory"].call(lambda: "other"))],
+    )
+    for number in (1, 2):
+        assert (await ask(app)).body == b'"other"'
+        assert counts(registry) == (2 * number, number, 0)
 
 
 # -- modes and states ------------------------------------------------------------------------------------------
@@ -629,7 +645,7 @@ async def test_a_client_that_goes_away_is_no_failure(registry):
 
 @pytest.mark.parametrize("when", ["in the endpoint", "in its plan"])
 async def test_a_cancelled_request_leaves_nothing(make, clock, when):
-    """No answer, no permit."""
+    """No answer, no permit; a failure that was counted stays so, and its plan holds no place."""
     registry = shop(clock, inventory={"failure_threshold": 100, "max_concurrent_calls": 1})
     waiting = anyio.Event()
 
@@ -647,10 +663,11 @@ async def test_a_cancelled_request_leaves_nothing(make, clock, when):
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(ask, app)
         await waiting.wait()
-        assert registry["inventory"].snapshot().in_flight == 1
+        assert registry["inventory"].snapshot().in_flight == (when == "in the endpoint")
         tasks.cancel_scope.cancel()
     gc.collect()
     assert registry["inventory"].snapshot().in_flight == 0
+    assert counts(registry)[1] == (when == "in its plan")
     assert registry.degraded.counts() == {}
 
 

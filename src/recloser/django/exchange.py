@@ -98,7 +98,7 @@ class Exchange(Holder):
     # -- when it has run -----------------------------------------------------------------------------------
 
     def answered(self, response: HttpResponseBase) -> CallFailedError | None:
-        """Tell whether the view's answer is a failure that a plan may answer instead."""
+        """Tell whether the view's answer is a failure that a plan may answer instead, and settle what is held by it."""
         if self.passed_over:
             return None
         if self.met is not None and not self.guarded:
@@ -106,11 +106,7 @@ class Exchange(Holder):
         return failure_answered(self, response.status_code, response.get("Retry-After"))
 
     def replace(self, response: HttpResponseBase) -> None:
-        """Count the view's answer, and let go of it."""
-        if self.met is not None:
-            for hold in self.holds:
-                hold.answered()
-            self.ended(response.status_code, response.get("Retry-After"))
+        """Let go of the view's answer."""
         self.replaced = True
         close_unsent(response)
 

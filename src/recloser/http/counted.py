@@ -35,7 +35,7 @@ def failure_raised(holder: Holder, error: BaseException) -> CallFailedError | No
 def failure_answered(
     holder: Holder, status: int, told: str | None, error: BaseException | None = None
 ) -> CallFailedError | None:
-    """Find a failure in what an endpoint answers.
+    """Find a failure in what an endpoint answers, and settle what is held by it: the plan's own calls are none of it.
 
     Args:
         holder: Of the request.
@@ -48,11 +48,16 @@ def failure_answered(
     """
     if of_status(status) is not Outcome.FAILURE and (holder.met is None or not holder.disowned):
         return None
-    for breaker in _answering(holder):
-        driver = breaker._driver  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-        wait = retry_after.parse(told, driver.wall_clock)
-        return CallFailedError(breaker.name, _wait(breaker, wait), error=error, status=status)
-    return None
+    breaker = next(iter(_answering(holder)), None)
+    if breaker is None:
+        return None
+    if holder.met is not None:
+        for hold in holder.holds:
+            hold.answered()
+        holder.ended(status, told)
+    driver = breaker._driver  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    wait = retry_after.parse(told, driver.wall_clock)
+    return CallFailedError(breaker.name, _wait(breaker, wait), error=error, status=status)
 
 
 def _answering(holder: Holder) -> list[CircuitBreaker]:

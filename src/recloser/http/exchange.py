@@ -182,23 +182,18 @@ class Exchange(Holder):
         return Answer(response)
 
     async def _instead(self, head: Message, error: BaseException | None) -> Answer | None:
-        told = _retry_after(head)
         if self.met is not None:
-            for hold in self.holds:
-                hold.answered()
             if error is not None:
                 self._note_origin(error)
             if not self.guarded and hasattr(self, "checks"):
                 self.guarded = self.checks(self._scope)
-        failure = failure_answered(self, head["status"], told, error)
+        failure = failure_answered(self, head["status"], _retry_after(head), error)
         if failure is None:
             return None
         request = self._with_native()
         response = await self.responder.attempt(request, failure, self.plan_for(failure))
         if response is None:
             return None
-        if self.met is not None:
-            self.ended(head["status"], told)
         self.replaced = True
         self._tell(request, failure)
         return Answer(response)
