@@ -103,7 +103,22 @@ async def endless():
     return StreamingResponse(body())
 
 
+async def ends_badly():
+    async def body() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b"bad" * 10_000
+
+    return StreamingResponse(body(), 502)
+
+
+async def raises():
+    raise ConnectionError
+
+
 def add_routes(app):
+    hiding = guard("inventory", plan=[plans.json("fixed" * 200)], on=("open", "failure"))
+    app.get("/ends-badly")(hiding(ends_badly))
+    app.get("/raises")(hiding(raises))
     app.api_route("/page", methods=["GET", "HEAD"])(guard("inventory", plan=[plans.stale(600)])(page))
     app.get("/sync")(guard("inventory", plan=[plans.json("fixed")])(sync))
     app.get("/long")(guard("inventory", plan=[plans.stale(600)])(long))
@@ -159,6 +174,17 @@ def test_a_clean_503_leaves_the_connection_usable(served):
         assert answer.json()["status"] == 503
     page = served.client.get("/page", headers={"accept": "text/html,*/*;q=0.8"})
     assert page.headers["content-type"].startswith("text/html")
+
+
+@pytest.mark.parametrize("path", ["/ends-badly", "/raises"])
+def test_a_failure_that_a_plan_answers_passes_the_whole_stack(served, path):
+    """Compressed and with CORS, twice over the same socket: nothing of the failed answer gets on the wire."""
+    for number in (1, 2):
+        answer = served.client.get(path, headers={"origin": "https://a.example"})
+        assert (answer.status_code, answer.json()) == (200, "fixed" * 200)
+        assert answer.headers["content-encoding"] == "gzip"
+        assert answer.headers["access-control-allow-origin"] == "https://a.example"
+        assert served.counts() == {"calls": number, "failures": number, "ignored": 0}
 
 
 def test_a_sync_endpoint_settles_from_its_thread(served):

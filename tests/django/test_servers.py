@@ -89,6 +89,19 @@ def test_outage_is_survived(command: list[str], path: str):
         assert other.status_code == 500  # another circuit, still closed
 
 
+@pytest.mark.parametrize("command", [GUNICORN, UVICORN], ids=["gunicorn", "uvicorn"])
+@pytest.mark.parametrize("path", ["product/", "product-async/", "class-async/"])
+def test_failure_that_trips_is_hidden(command: list[str], path: str):
+    """With a plan that answers failures the outage does not show, not even at its first request."""
+    with serving(*command) as url, client_of(url) as client:
+        client.get("/control/down/")
+
+        answers = [client.get(f"/failing/{path}") for _ in range(2)]
+
+        assert [(answer.status_code, answer.json()) for answer in answers] == [(200, {"quantity": None})] * 2
+        assert client.get("/failing/streams/").json() == {"quantity": None}
+
+
 def test_preloaded_workers_decide_alone():
     """Workers forked after the application was loaded each have breakers of their own."""
     with serving(*GUNICORN, "--preload", "--workers", "2") as url, client_of(url) as client:
