@@ -715,6 +715,20 @@ async def test_starlette_applications_are_answered_too(registry, clock):
         assert got(await ask(app, path)) == HIDDEN
 
 
+async def test_starlette_applications_may_add_the_middleware_themselves(registry):
+    """Without `install`, and without FastAPI."""
+
+    @guard("inventory", plan=FIXED, on=BOTH)
+    async def page(request):
+        if "answers" in request.query_params:
+            return JSONResponse("bad", 500)
+        raise ConnectionError
+
+    app = Starlette(routes=[Route("/page", page)])
+    app.add_middleware(CircuitBreakerMiddleware, registry=registry)
+    assert got(await ask(app)) == got(await ask(app, "/page?answers")) == HIDDEN
+
+
 @pytest.mark.parametrize("can_deny", [True, False])
 async def test_a_websocket_that_fails_before_it_is_accepted_is_refused(make, registry, logged, can_deny):
     """Cleanly, as for an open circuit; the error is logged."""

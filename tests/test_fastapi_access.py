@@ -157,6 +157,35 @@ async def test_a_check_that_fails_gives_nothing_away(make, registry, world, way,
         assert told.status in {500, 503}
 
 
+@pytest.mark.parametrize("handled", [False, True])
+@pytest.mark.parametrize("strategy", FIXED)
+@pytest.mark.parametrize("way", ["decorator", "dependency"])
+async def test_a_dependency_that_calls_the_service_before_access_is_known_gives_nothing_away(
+    registry, tmp_path, way, strategy, handled
+):
+    """The breaker counted its failure, but nobody knows yet who asks."""
+    (tmp_path / "secret.html").write_text("secret")
+    app = FastAPI()
+    install(app, registry, cache=cache(Clock()), templates=Jinja2Templates(tmp_path))
+    if handled:
+        app.add_exception_handler(AuthDown, lambda request, error: JSONResponse("no stock", 502))
+    own = guard("inventory", plan=[STRATEGIES[strategy]], on=("open", "failure"))
+
+    def stock():
+        with registry["inventory"].calling():
+            raise AuthDown
+
+    async def page():
+        return "page"
+
+    listed = [Depends(stock)] if way == "decorator" else [own, Depends(stock)]
+    app.get("/page", dependencies=listed)(own(page) if way == "decorator" else page)
+    told = await ask(app)
+    assert (told.error, told.status) == (None, 502 if handled else 503)
+    assert b"secret" not in told.body
+    assert registry["inventory"].snapshot().failures == 1
+
+
 @pytest.mark.parametrize("state", ["raises", "answers", "handled"])
 async def test_a_failing_page_is_the_last_good_one_to_everybody_if_it_is_public(registry, world, state):
     """As any cache in front of the application would have it."""

@@ -1,4 +1,4 @@
-"""One pure ASGI middleware: it turns refused and failed calls into their plans' answers, and settles what guards hold.
+"""One pure ASGI middleware: it turns refusals and failures into their plans' answers, and settles what guards hold.
 
 It belongs innermost, so that CORS, compression and session middleware wrap degraded answers like any other.
 """

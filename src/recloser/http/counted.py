@@ -35,10 +35,10 @@ def failure_raised(holder: Holder, error: BaseException) -> CallFailedError | No
 def failure_answered(
     holder: Holder, status: int, told: str | None, error: BaseException | None = None
 ) -> CallFailedError | None:
-    """Find a failure in what an endpoint answers, and settle what is held by it: the plan's own calls are none of it.
+    """Find a failure in what an endpoint answers.
 
     Args:
-        holder: Of the request.
+        holder: Of the request; what it holds is settled if there is one, since the plan's own calls are none of it.
         status: Of the answer.
         told: Its `Retry-After`, as written.
         error: What a handler of the application's made the answer of, if that is known.

@@ -34,7 +34,7 @@ def describe(scope: ASGIScope, facts: RouteFacts) -> Request:
 
 
 def is_personal(scope: ASGIScope, facts: RouteFacts) -> bool:
-    """Tell whether something else than a usual header told the application who asks, so far; arguments as for `describe`."""
+    """Tell whether something else than a usual header has told the application who asks; arguments as `describe`."""
     session: object = scope.get("session")
     user: object = scope.get("user")
     return (

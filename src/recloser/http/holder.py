@@ -209,7 +209,7 @@ class Holder(Scope):
         return ()
 
     def counting(self) -> Iterable[str]:
-        """Return the breakers that have counted a failure, and the guards' that will once a bad answer is at its end."""
+        """Return the breakers that counted a failure, and the guards' that will when a bad answer is at its end."""
         if self.met is None:
             return sorted(self.failed)
         counting = {hold.terms.met[0] for hold in self.holds if not hold.yields()} | self.failed

@@ -69,7 +69,7 @@ class Plan:
         return await self.attempt(request, error) or Degraded(self.last.answer(request, error), self.last)
 
     async def attempt(self, request: Request, error: Trouble) -> Degraded | None:
-        """Answer by what was written into the plan; `None` if only the `unavailable` that stands last by itself is left.
+        """Answer by what was written into the plan; `None` if only the last, which is there by itself, is left.
 
         A strategy that raises is logged, and the next one is asked.
         """

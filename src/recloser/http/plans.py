@@ -107,9 +107,9 @@ def response(
 def compute(function: Function) -> Strategy:
     """Answer with what a function returns.
 
-    It is called with the request, and with the refusal or failure that it answers for: a coroutine function on the event loop, any other in a thread
-    with a copy of the context (in place where there is no event loop). It returns a `Response`; or data, which
-    becomes a JSON body with the status 200 whatever the method, so that it must look at `request.method` where
+    It is called with the request, and with the refusal or failure that it answers for: a coroutine function on the
+    event loop, any other in a thread with a copy of the context (in place where there is no event loop). It returns
+    a `Response`; or data, which becomes a JSON body with the status 200 whatever the method, so that it must look at `request.method` where
     it answers POST and the like; or `None`, to let the next strategy try.
 
     Args:
@@ -126,7 +126,8 @@ def compute(function: Function) -> Strategy:
 def template(name: str, *, status: int = 503, unsafe: bool = False) -> Strategy:
     """Answer with a page that the application's own engine renders, if the client takes HTML as gladly as JSON.
 
-    The template knows the refusal or failure as `error`, and as `retry_after` the seconds until it is worth trying again.
+    The template knows the refusal or failure as `error`, and as `retry_after` the seconds until it is worth trying
+    again.
 
     Args:
         name: As the engine finds it.
