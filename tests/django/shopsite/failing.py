@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from django.contrib.auth.decorators import login_required, permission_required
 from django.contrib.auth.mixins import LoginRequiredMixin, PermissionRequiredMixin
@@ -115,6 +116,14 @@ def inner(request: HttpRequest) -> HttpResponse:
 
 
 @answering(FIXED)
+def recovers(request: HttpRequest) -> HttpResponse:
+    """Helps itself when the inventory fails, and then has a bug."""
+    with suppress(OSError), registry["inventory"].calling():
+        raise OSError
+    raise LookupError("a bug")
+
+
+@answering(FIXED)
 def create(request: HttpRequest) -> HttpResponse:
     User.objects.create(username="new")
     inventory.quantity()
@@ -223,6 +232,7 @@ urlpatterns = [
     path("empty/<int:status>/", empty),
     path("streams/", streams),
     path("inner/", inner),
+    path("recovers/", recovers),
     path("create/", create),
     path("rest/asleep/", RestAsleep.as_view()),
     path("rest/create/", RestCreate.as_view()),
