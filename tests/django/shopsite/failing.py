@@ -41,6 +41,7 @@ STRATEGIES = {
     "template": plans.template("shop/secret.html", status=200),
     "unavailable": plans.unavailable(),
 }
+bodies: list[Iterator[str]] = []
 closed: list[str] = []
 
 
@@ -106,6 +107,7 @@ def streams(request: HttpRequest) -> StreamingHttpResponse:
 
     parts = body()
     next(parts)
+    bodies.append(parts)  # so that nothing but `close()` ends it
     return StreamingHttpResponse(parts, status=500)
 
 
