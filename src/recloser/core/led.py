@@ -10,7 +10,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Final, NamedTuple, TypeAlias
 
-from recloser.core.condition import Condition, Ramp, Token
+from recloser.core.condition import Condition, Ramp
 from recloser.core.errors import Refusal
 from recloser.core.events import Cause, FleetChanged, ModeChanged, Rejection, Rule, StateChanged
 from recloser.core.machine import AUTOMATIC, Admission, Machine, Verdict
@@ -161,9 +161,8 @@ class LedMachine(Machine):
             self._asked = now
         return self.refusal(reason, due)
 
-    def _settle_closed(self, token: Token, verdict: Verdict, now: float) -> None:
-        self.longest_wait = max(self.longest_wait, verdict.retry_after or 0.0)
-        super()._settle_closed(token, verdict, now)
+    def _heed(self, wait: float) -> None:
+        self.longest_wait = max(self.longest_wait, wait)
 
     def _settle_probe(self, lease: Lease, verdict: Verdict | None, now: float) -> None:
         if not self.led:

@@ -189,6 +189,8 @@ class Machine:
             return
         if verdict.failed:
             self.last_failure = verdict.text
+            if verdict.retry_after is not None:
+                self._heed(verdict.retry_after)
         cause = tally.record(now, failed=verdict.failed, slow=verdict.slow, answered=verdict.answered)
         if cause is None or condition.override.mode is Mode.FORCED_CLOSED:
             return
@@ -196,6 +198,9 @@ class Machine:
         after_probes = condition.cause is not None and condition.cause.rule is Rule.PROBES_SUCCEEDED
         flapping = after_probes and now - condition.since < lasting
         self._open(now, cause, condition.reopenings + 1 if flapping else 0, verdict.retry_after)
+
+    def _heed(self, wait: float) -> None:
+        """Note what a failure asked for (seconds), which matters here only if it trips."""
 
     def _settle_probe(self, lease: Lease, verdict: Verdict | None, now: float) -> None:
         probes = self.condition.probes
