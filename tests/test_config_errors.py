@@ -479,7 +479,9 @@ def test_a_store_that_is_none(url, shown):
 @pytest.mark.parametrize("url", ["sqlite://store.db", "sqlite://", "sqlite:///", "sqlite:///a.db?mode=ro"])
 def test_a_file_store_is_named_by_an_absolute_path(url):
     """A relative path would mean another file in every worker's folder."""
-    assert only_problem({"STORE": url})[2] == 'must name an absolute path: "sqlite:///var/lib/shop/recloser.db"'
+    assert (
+        only_problem({"STORE": url})[2] == 'must name an absolute path: "sqlite:///var/lib/shop/recloser.db"'
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,189 @@
+"""Four real uvicorn workers, a downstream of changing mood, and faults at random: what must hold, holds.
+
+`RECLOSER_SOAK` sets the length in seconds (20 by default).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import pytest
+
+SECONDS = float(os.environ.get("RECLOSER_SOAK", "20"))
+WORKERS = 4
+LEASE = 1.0
+SLACK = 0.5  # of a machine that is busy
+
+
+class Soak:
+    """The servers, and the traffic on them."""
+
+    def __init__(self, folder: Path, store: str) -> None:
+        self.folder = folder
+        (folder / "mood").write_text("well")
+        self.port = _free_port()
+        environment = {**os.environ, "SOAK_FOLDER": str(folder), "SOAK_STORE": store}
+        command = [sys.executable, "-m", "uvicorn", "soak_app:app", "--workers", str(WORKERS)]
+        command += [
+            "--port",
+            str(self.port),
+            "--log-level",
+            "warning",
+            "--app-dir",
+            str(Path(__file__).parent),
+        ]
+        self.output = (folder / "uvicorn.log").open("w")
+        self.process = subprocess.Popen(command, env=environment, stdout=self.output, stderr=self.output)
+        self.statuses: Counter[int] = Counter()
+        self.slowest = 0.0
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(4)]
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.port}/{path}"
+
+    def begin(self) -> None:
+        end = time.monotonic() + 20
+        while len(self.states()) < WORKERS:
+            assert time.monotonic() < end, (self.folder / "uvicorn.log").read_text()
+        for thread in self._threads:
+            thread.start()
+
+    def states(self, tries: int = 24) -> dict[int, dict[str, object]]:
+        """Ask until every worker has answered, or so many times: connections are spread by chance."""
+        found: dict[int, dict[str, object]] = {}
+        for _ in range(tries):
+            try:
+                told = httpx.get(self.url("state"), timeout=2, headers={"Connection": "close"}).json()
+            except httpx.HTTPError:
+                time.sleep(0.05)
+                continue
+            found[told["pid"]] = told
+        return found
+
+    def _ask(self) -> None:
+        while not self._stop.is_set():
+            started = time.monotonic()
+            try:
+                response = httpx.get(self.url("pay"), timeout=5, headers={"Connection": "close"})
+            except httpx.TransportError:
+                self.statuses[0] += 1  # the worker was killed under it
+            else:
+                self.statuses[response.status_code] += 1
+                self.slowest = max(self.slowest, time.monotonic() - started)
+            time.sleep(0.005)
+
+    def mood(self, mood: str) -> None:
+        (self.folder / "mood").write_text(mood)
+
+    def kill_a_worker(self, chance: random.Random) -> None:
+        pids = list(self.states(8))
+        if pids:
+            os.kill(chance.choice(pids), signal.SIGKILL)
+
+    def entries(self) -> list[dict[str, object]]:
+        lines: list[dict[str, object]] = []
+        for path in self.folder.glob("log-*.jsonl"):
+            for line in path.read_text().splitlines():
+                try:
+                    lines.append(json.loads(line))
+                except ValueError:  # its writer was killed in the midst of it
+                    continue
+        return sorted(lines, key=lambda entry: entry["at"])
+
+    def end(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(10)
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.output.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def probes_at_once(entries: list[dict[str, object]]) -> int:
+    """Return how many probes of one fleet epoch ran within their leases at the same time, among connected workers."""
+    worst = 0
+    running: dict[tuple[object, ...], list[tuple[object, float]]] = {}
+    for entry in entries:
+        if entry["kind"] not in ("probe", "probed"):
+            continue
+        epoch = tuple(entry["epoch"])
+        alive = [(pid, at) for pid, at in running.get(epoch, []) if entry["at"] - at < LEASE]
+        if entry["kind"] == "probe":
+            if entry["connected"] == "up":
+                alive.append((entry["pid"], entry["at"]))
+        else:
+            mine = [held for held in alive if held[0] == entry["pid"]]
+            if mine:
+                alive.remove(mine[0])
+        running[epoch] = alive
+        worst = max(worst, len(alive))
+    return worst
+
+
+@pytest.mark.timeout(SECONDS + 90)
+@pytest.mark.parametrize("kind", ["sqlite"])
+def test_a_fleet_under_faults(tmp_path: Path, kind: str):
+    """No request fails but by its downstream or its worker's death, probes are bounded, and all close in the end."""
+    chance = random.Random(7)
+    soak = Soak(tmp_path, f"sqlite://{tmp_path}/fleet/soak.db")
+    try:
+        soak.begin()
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            fault = chance.choice(["failing", "failing", "slow", "well", "kill"])
+            if fault == "kill":
+                soak.kill_a_worker(chance)
+            else:
+                soak.mood(fault)
+            time.sleep(chance.uniform(0.3, 2.0))
+        soak.mood("well")
+
+        deadline = time.monotonic() + 15
+        states: dict[int, dict[str, object]] = {}
+        while time.monotonic() < deadline:
+            states = soak.states()
+            epochs = {tuple(told["epoch"]) for told in states.values()}
+            if (
+                len(states) == WORKERS
+                and {told["state"] for told in states.values()} == {"closed"}
+                and len(epochs) == 1
+            ):
+                break
+        assert {told["state"] for told in states.values()} == {"closed"}, states
+        assert {told["store"] for told in states.values()} == {"up"}, states
+        assert len({tuple(told["epoch"]) for told in states.values()}) == 1, states
+    finally:
+        soak.end()
+
+    entries = soak.entries()
+    assert any(entry["kind"] == "fleet" and entry["state"] == "open" for entry in entries)
+    assert probes_at_once(entries) <= 1
+    epochs = [tuple(entry["epoch"]) for entry in entries if entry["kind"] == "fleet"]
+    assert len(epochs) == len(set(epochs)), "the same change was told twice"
+    assert set(soak.statuses) <= {0, 200, 502, 503}
+    assert soak.statuses[200] > 50
+    assert soak.statuses[503] > 20
+    assert soak.slowest < 3
