@@ -3,15 +3,18 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := src tests example_fastapi benchmarks
+SOURCES := src tests example_fastapi example_django benchmarks
+# A process has one settings module: the tests of the Django example need one of their own.
+DJANGO_EXAMPLE := pytest --ds=teashop.settings example_django
 # Tools run in the project's own environment and fetch no interpreter.
 export UV_PYTHON_DOWNLOADS := never
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test lint bench format clean
+.PHONY: help demo demo-django test lint bench format clean
 
 help:
 	@echo "make demo    a shop survives an outage of its services, live in the terminal"
+	@echo "make demo-django    the same shop in Django, under gunicorn"
 	@echo "make test    lint, types and tests, on Python 3.11 (or $(PYTHON)) and the newest installed one"
 	@echo "make lint    ruff, mypy, pyright"
 	@echo "make bench   the performance budgets, against other breakers in one run"
@@ -19,12 +22,17 @@ help:
 demo: $(VENV)/ready
 	$(BIN)/recloser demo $(ARGS)
 
+demo-django: $(VENV)/ready
+	$(BIN)/recloser demo --app django $(ARGS)
+
 test: lint $(VENV)/ready
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage run -m $(DJANGO_EXAMPLE)
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --include='src/recloser/core/*' --fail-under=100
 	$(BIN)/python tools/newest.py -- -m pytest -q $(ARGS)
+	$(BIN)/python tools/newest.py -- -m $(DJANGO_EXAMPLE) -q
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check
@@ -40,7 +48,7 @@ format: $(VENV)/ready
 	$(BIN)/ruff format
 
 $(VENV)/ready: pyproject.toml tools/environment.py
-	$(PYTHON) tools/environment.py $(VENV) --group dev --extra httpx --extra httpx2 --extra fastapi --extra django --extra demo
+	$(PYTHON) tools/environment.py $(VENV) --group dev --extra httpx --extra httpx2 --extra fastapi --extra django --extra demo --extra demo-django
 	@touch $@
 
 clean:

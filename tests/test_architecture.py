@@ -27,7 +27,7 @@ ARROWS = {
     "fastapi": {"asgi", "http", "registry", "config", "core"},
     "django": {"http", "registry", "config", "core"},
     "retry": {"core"},
-    "demo": {"asgi", "http", "registry", "config", "core"},
+    "demo": {"django", "asgi", "http", "registry", "config", "core"},
     "cli": {"demo", "http", "registry", "config", "core"},
     "__init__": {"registry", "core"},
 }

@@ -15,7 +15,7 @@ from pathlib import Path
 from environment import OLDEST, ROOT, build
 
 NEWEST = (3, 14)
-EXTRAS = ["httpx", "httpx2", "fastapi", "django", "demo"]
+EXTRAS = ["httpx", "httpx2", "fastapi", "django", "demo", "demo-django"]
 
 
 def version_of(python: Path) -> tuple[int, int] | None:

@@ -12,7 +12,8 @@ import httpx2
 import pytest
 
 from recloser.demo.processes import Child, free_port
-from recloser.demo.stage import shop_command, shop_environment
+from recloser.demo.shops import uvicorn_command
+from recloser.demo.stage import shop_environment
 
 FOLDER = Path(__file__).parents[1]
 ORDER = {"product": 7, "quantity": 1}
@@ -54,7 +55,7 @@ def shop(downstream: Downstream) -> Iterator[httpx2.Client]:
         "RECLOSER_DEFAULTS__RECOVERY_TIMEOUT_MAX": str(RECOVERY_SECONDS),
     }
     with (
-        Child(shop_command("shop:app", FOLDER, port, workers=1), environment) as child,
+        Child(uvicorn_command("shop:app", FOLDER, port, workers=1), environment) as child,
         httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=5.0) as client,
     ):
         wait_until_answering(client, child)

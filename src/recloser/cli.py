@@ -16,7 +16,10 @@ from recloser.config.imports import load
 from recloser.core.errors import ConfigurationError, Problem, RecloserError
 from recloser.core.policy import Policy
 
-DEMO_NEEDS: Final = ("cachetools", "fastapi", "httpx2", "rich", "uvicorn")
+DEMO_NEEDS: Final = {  # each shop's packages, and the extra that brings them
+    "fastapi": ("demo", ("cachetools", "fastapi", "httpx2", "rich", "uvicorn")),
+    "django": ("demo-django", ("cachetools", "django", "gunicorn", "httpx2", "rest_framework", "rich")),
+}
 DEMO_SECONDS: Final = 52.0
 DEMO_SECONDS_AT_LEAST: Final = 4.0
 
@@ -53,6 +56,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="how long both drives take together, at least 4 (default: %(default)g)",
     )
+    demo.add_argument(
+        "--app", choices=DEMO_NEEDS, default="fastapi", help="whose shop: FastAPI's (default) or Django's"
+    )
     demo.add_argument("--port", type=int, metavar="P", help="the shop's port (default: a free one)")
     demo.add_argument("--serve", action="store_true", help="keep the shop up afterwards, until Ctrl-C")
     demo.set_defaults(run=_demo)
@@ -78,12 +84,14 @@ def _demo_seconds(text: str) -> float:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    missing = [name for name in DEMO_NEEDS if find_spec(name) is None]
+    extra, needs = DEMO_NEEDS[options.app]
+    missing = [name for name in needs if find_spec(name) is None]
     if missing:
-        return _complain(f'the demo needs {", ".join(missing)}: pip install "recloser[demo]"')
-    from recloser.demo.show import show  # noqa: PLC0415 - only the demo needs its extra
+        return _complain(f'the demo needs {", ".join(missing)}: pip install "recloser[{extra}]"')
+    from recloser.demo.shops import SHOPS  # noqa: PLC0415 - only the demo needs its extra
+    from recloser.demo.show import show  # noqa: PLC0415
 
-    return show(seconds=options.seconds, port=options.port, serve=options.serve)
+    return show(SHOPS[options.app], seconds=options.seconds, port=options.port, serve=options.serve)
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -64,7 +64,7 @@ class Drive:
         """
         looking = asyncio.create_task(self._keep_looking(look))
         try:
-            async with Traffic(self._stage.shop_url, self.tally.add) as traffic:
+            async with Traffic(self._stage.shop_url, self._stage.shop.checkout, self.tally.add) as traffic:
                 await traffic.warm_up()
                 self.board.start_clock()
                 for phase, seconds in self._script.phases:

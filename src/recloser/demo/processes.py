@@ -52,6 +52,10 @@ class Child:
         """Whether it still runs."""
         return self._process.poll() is None
 
+    def wait(self) -> int:
+        """Wait for its end and return its exit status. Blocks."""
+        return self._process.wait()
+
     def read_line(self) -> str:
         """Wait for a line of its stdout; `""` when it has ended."""
         stdout = self._process.stdout

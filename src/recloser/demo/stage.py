@@ -1,4 +1,4 @@
-"""The stage: the example's downstream and its shop under real uvicorn workers, started and stopped together."""
+"""The stage: the downstream and an example shop under real workers, started and stopped together."""
 
 from __future__ import annotations
 
@@ -7,24 +7,20 @@ import json
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from importlib.resources import files
-from pathlib import Path
+from types import MappingProxyType
 from typing import Final, TypedDict
 
 import httpx2
 
-from recloser.core.errors import RecloserError
 from recloser.demo.feed import Board, Feed
 from recloser.demo.processes import Child, free_port
 from recloser.demo.script import SERVICES, Script
+from recloser.demo.shops import SHOPS, DemoError, Shop, example_folder
 
 WORKERS: Final = 2
 START_SECONDS: Final = 20.0
 POLL_SECONDS: Final = 0.05
-
-
-class DemoError(RecloserError):
-    """The demo cannot run; its text says why."""
+DOWNSTREAM: Final = "downstream.py"  # lies beside the FastAPI shop, and serves both
 
 
 class ServiceReport(TypedDict):
@@ -76,64 +72,54 @@ class Downstream:
 class Stage:
     """Everything that runs during one drive."""
 
-    def __init__(self, shop_url: str, downstream: Downstream, board: Board) -> None:
+    def __init__(self, shop: Shop, shop_url: str, downstream: Downstream, board: Board) -> None:
+        self.shop = shop
         self.shop_url = shop_url
         self.downstream = downstream
         self.board = board
 
 
-def example_folder() -> Path:
-    """Where the example shop is: inside an installed wheel, or beside `src` in a checkout.
-
-    Raises:
-        DemoError: It is in neither place.
-    """
-    package = Path(str(files("recloser.demo")))
-    for folder in (package / "example_fastapi", package.parents[2] / "example_fastapi"):
-        if (folder / "shop.py").is_file():
-            return folder
-    raise DemoError(
-        f"the example shop is missing: looked for example_fastapi/shop.py in {package} and above src"
-    )
-
-
 @asynccontextmanager
-async def set_stage(*, breakers: bool, port: int | None, script: Script) -> AsyncGenerator[Stage]:
+async def set_stage(
+    shop: Shop,
+    *,
+    breakers: bool,
+    port: int | None,
+    script: Script,
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> AsyncGenerator[Stage]:
     """Start downstream and shop, yield when both answer, and stop both.
 
     Args:
+        shop: Which example.
         breakers: False runs the same shop with every breaker in shadow mode.
         port: The shop's port; `None` chooses a free one.
         script: Sets how long circuits stay open.
+        environment: More variables for the shop.
 
     Raises:
         DemoError: A process did not start; carries what it complained about.
     """
-    folder = example_folder()
+    folder = example_folder(shop.folder, shop.program)
     board = Board()
-    downstream_command = [sys.executable, str(folder / "downstream.py"), "--port", "0", "--until-stdin-ends"]
+    downstream = example_folder(SHOPS["fastapi"].folder, DOWNSTREAM) / DOWNSTREAM
+    downstream_command = [sys.executable, str(downstream), "--port", "0", "--until-stdin-ends"]
     async with httpx2.AsyncClient(timeout=5.0, trust_env=False) as client, Feed(board.note) as feed:
         with Child(downstream_command) as services:
             urls = await _announced_urls(services)
             shop_port = port or free_port()
-            environment = shop_environment(urls) | {
+            variables = shop_environment(urls) | {
                 "RECLOSER_DEFAULTS__RECOVERY_TIMEOUT": str(script.recovery_timeout),
                 "RECLOSER_DEFAULTS__RECOVERY_TIMEOUT_MAX": str(script.recovery_timeout_max),
                 "DEMO_FEED": feed.address,
                 "DEMO_BREAKERS": "on" if breakers else "off",
+                **environment,
             }
-            command = shop_command("recloser.demo.worker:app", folder, shop_port, WORKERS)
-            with Child(command, environment) as shop:
+            command = shop.command(shop.app, folder, shop_port, WORKERS)
+            with Child(command, variables) as server:
                 shop_url = f"http://127.0.0.1:{shop_port}"
-                await _until_answering(shop, f"{shop_url}/openapi.json", client, board)
-                yield Stage(shop_url, Downstream(urls, client), board)
-
-
-def shop_command(app: str, folder: Path, port: int, workers: int) -> list[str]:
-    """The command line that serves the shop."""
-    options = ["--app-dir", str(folder), "--port", str(port), "--workers", str(workers)]
-    quiet = ["--no-access-log", "--log-level", "warning", "--timeout-graceful-shutdown", "1"]
-    return [sys.executable, "-m", "uvicorn", app, *options, *quiet]
+                await _until_answering(server, f"{shop_url}{shop.ready}", client, board)
+                yield Stage(shop, shop_url, Downstream(urls, client), board)
 
 
 def shop_environment(urls: Mapping[str, str]) -> dict[str, str]:

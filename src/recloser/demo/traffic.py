@@ -34,8 +34,12 @@ class Wish(NamedTuple):
 ROUTES: Final = ("products", "recommendations", "checkout")
 
 
-def wishes() -> Iterator[Wish]:
-    """Yield what visitors ask for, without end and the same every time."""
+def wishes(checkout: str) -> Iterator[Wish]:
+    """Yield what visitors ask for, without end and the same every time.
+
+    Args:
+        checkout: The path where orders are posted.
+    """
     chance = Random(1234)  # noqa: S311 - repeatable on purpose
     while True:
         route = chance.choices(ROUTES, weights=(25, 45, 30))[0]
@@ -46,7 +50,7 @@ def wishes() -> Iterator[Wish]:
             case "recommendations":
                 yield Wish(route, "GET", "/recommendations")
             case _:
-                yield Wish(route, "POST", "/checkout", {"product": product, "quantity": 1})
+                yield Wish(route, "POST", checkout, {"product": product, "quantity": 1})
 
 
 def judge(response: httpx2.Response) -> Answer:
@@ -64,12 +68,14 @@ class Traffic:
 
     Args:
         shop_url: The shop.
+        checkout: Its path where orders are posted.
         note: Called with each visit when it ends.
     """
 
-    def __init__(self, shop_url: str, note: Callable[[Visit], object]) -> None:
+    def __init__(self, shop_url: str, checkout: str, note: Callable[[Visit], object]) -> None:
         self._note = note
-        self._wishes = wishes()
+        self._checkout = checkout
+        self._wishes = wishes(checkout)
         # Without kept connections each visit may meet another worker.
         limits = httpx2.Limits(max_keepalive_connections=0)
         self._client = httpx2.AsyncClient(
@@ -79,7 +85,7 @@ class Traffic:
 
     async def warm_up(self) -> None:
         """Send a few visitors that nobody notes: a worker's first answers are slow in any case."""
-        visits = (self._ask(wish) for wish in islice(wishes(), WARM_UP_VISITS))
+        visits = (self._ask(wish) for wish in islice(wishes(self._checkout), WARM_UP_VISITS))
         await asyncio.gather(*visits)
 
     async def flow(self, phase: Phase, seconds: float) -> None:
