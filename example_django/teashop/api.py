@@ -1,13 +1,10 @@
 """The shop's API, for its apps."""
 
-from django.utils.decorators import method_decorator
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from recloser.django import guard
-from recloser.http import plans
 from teashop.services import ask
 
 
@@ -18,9 +15,8 @@ class Order(serializers.Serializer[dict[str, int]]):
     quantity = serializers.IntegerField(min_value=1)
 
 
-@method_decorator(guard("payments", plan=[plans.unavailable()]), name="dispatch")
 class Checkout(APIView):
-    """While the circuit is open: a problem document with `Retry-After`, before anything is charged."""
+    """While the circuit is open: a problem document with `Retry-After`, by `ROUTES` in the settings."""
 
     def post(self, request: Request) -> Response:
         """Charge for an order."""

@@ -10,7 +10,7 @@ from recloser.django import registry
 
 TIMEOUT = 0.3  # seconds
 
-_client = httpx2.Client(transport=BreakerTransport(registry), timeout=TIMEOUT)
+client = httpx2.Client(transport=BreakerTransport(registry), timeout=TIMEOUT)
 _tls = ssl.create_default_context()  # takes long to make, and all clients can share it
 
 
@@ -21,7 +21,7 @@ def ask(method: str, service: str, path: str, content: object = None) -> dict[st
         CircuitOpenError: Its circuit is open.
         httpx2.HTTPError: It failed.
     """
-    response = _client.request(method, settings.SERVICES[service] + path, json=content)
+    response = client.request(method, settings.SERVICES[service] + path, json=content)
     answer: dict[str, object] = response.raise_for_status().json()
     return answer
 
@@ -36,7 +36,7 @@ async def ask_async(method: str, service: str, path: str) -> dict[str, object]:
         httpx2.HTTPError: It failed.
     """
     transport = AsyncBreakerTransport(registry, httpx2.AsyncHTTPTransport(verify=_tls))
-    async with httpx2.AsyncClient(transport=transport, timeout=TIMEOUT) as client:
-        response = await client.request(method, settings.SERVICES[service] + path)
+    async with httpx2.AsyncClient(transport=transport, timeout=TIMEOUT) as own:
+        response = await own.request(method, settings.SERVICES[service] + path)
         answer: dict[str, object] = response.raise_for_status().json()
         return answer

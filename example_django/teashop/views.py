@@ -11,8 +11,9 @@ from teashop.services import ask, ask_async
 
 
 @require_GET
+@guard("inventory", plan=[plans.stale(600), plans.template("shop/product_unknown.html", status=200)])
 def product_page(request: HttpRequest, product: int) -> HttpResponse:
-    """While the circuit is open: the last good page, else one without the quantity (see `ROUTES`)."""
+    """While the circuit is open: the last good page, else one without the quantity."""
     return render(request, "shop/product.html", ask("GET", "inventory", f"/stock/{product}"))
 
 
