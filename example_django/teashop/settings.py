@@ -88,5 +88,6 @@ DATABASES = {
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
+TIME_ZONE = "UTC"
 STATIC_URL = "static/"
 REST_FRAMEWORK = {"EXCEPTION_HANDLER": "recloser.django.rest.exception_handler"}

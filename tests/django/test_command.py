@@ -69,7 +69,8 @@ def test_action_may_end():
     [told] = run_json("open", "inventory", "--reason", "drill", "--for", "60")["breakers"]
 
     assert told["mode"]["until"] is not None
-    assert "forced_open by" in run("list")
+    assert "forced open by" in run("list")
+    assert "(until " in run("list")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from django.views.decorators.csrf import csrf_protect
 
 from recloser.core.breaker import CircuitBreaker
 from recloser.core.log import logger
-from recloser.django.description import page_note
+from recloser.django.description import duration, override, page_note
 from recloser.django.lazy import registry
 from recloser.django.models import Breaker
 from recloser.django.operations import OPERATIONS
@@ -31,8 +31,11 @@ class ActionForm(forms.Form):
     reason = forms.CharField(max_length=200)
     until = forms.SplitDateTimeField(
         required=False,
-        widget=forms.SplitDateTimeWidget(date_attrs={"type": "date"}, time_attrs={"type": "time"}),
-        help_text="The mode ends then; leave it empty to keep it until somebody changes it.",
+        widget=forms.SplitDateTimeWidget(
+            date_attrs={"type": "date", "aria-label": "Until, date"},
+            time_attrs={"type": "time", "aria-label": "Until, time"},
+        ),
+        help_text="When a forced or shadow mode ends by itself; without it, somebody has to end it.",
     )
 
     def clean_until(self) -> datetime | None:
@@ -107,7 +110,7 @@ class BreakerAdmin(_ModelAdmin):
         """
         if not self.has_view_permission(request):
             raise PermissionDenied
-        rows = [breaker.snapshot() for breaker in registry.values()]
+        rows = [_shown(breaker) for breaker in registry.values()]
         context = {"title": "Circuit breakers", "rows": rows, **(extra_context or {})}
         return self._page(request, self.list_template, context)
 
@@ -153,7 +156,7 @@ class BreakerAdmin(_ModelAdmin):
         reason: str = form.cleaned_data["reason"]
         apply(breaker, request.user.get_username(), reason, form.cleaned_data["until"] if may_end else None)
         self._log(request, breaker, f"{label}: {reason}")
-        messages.success(request, f"{breaker.name}: {label.lower()} ({reason}).")
+        messages.success(request, f"{label}: {breaker.name} ({reason}).")
         return HttpResponseRedirect(self._url("change", breaker.name))
 
     def _breaker_page(
@@ -161,8 +164,7 @@ class BreakerAdmin(_ModelAdmin):
     ) -> TemplateResponse:
         context = {
             "title": breaker.name,
-            "now": breaker.snapshot(),
-            "policy": breaker.policy,
+            **_shown(breaker),
             "form": form,
             "may_control": self.has_change_permission(request),
             "operations": [
@@ -191,6 +193,11 @@ class BreakerAdmin(_ModelAdmin):
             self.log_change(request, Breaker(name=breaker.name), message)
         except Exception:
             logger().exception("breaker %r: the admin's log could not be written: %s", breaker.name, message)
+
+
+def _shown(breaker: CircuitBreaker) -> dict[str, object]:
+    now = breaker.snapshot()
+    return {"now": now, "lasting": duration(now.elapsed), "mode": override(now.mode)}
 
 
 def _may(request: HttpRequest, permission: str) -> bool:

@@ -5,8 +5,14 @@ from __future__ import annotations
 import os
 import socket
 from datetime import UTC, datetime
+from typing import Final
+
+from django.utils import formats, timezone
 
 from recloser.core.breaker import CircuitBreaker
+from recloser.core.state import Override
+
+_UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
 def page_note() -> str:
@@ -23,6 +29,25 @@ def command_note() -> str:
         f"This is the command's own process ({os.getpid()} on {socket.gethostname()}): without a shared store it "
         "reaches no running worker, and what it changed ends with it."
     )
+
+
+def duration(seconds: float) -> str:
+    """Tell a duration in its largest whole unit."""
+    for size, unit in _UNITS:
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def override(mode: Override) -> str:
+    """Tell a mode: who set it, why, and until when in the site's time zone."""
+    told = mode.mode.replace("_", " ")
+    if mode.by:
+        told += f" by {mode.by}: {mode.why}"
+    if mode.until is None:
+        return told
+    until = timezone.localtime(datetime.fromtimestamp(mode.until, UTC))
+    return f"{told} (until {formats.date_format(until, 'DATETIME_FORMAT')} {until.tzname()})"
 
 
 def describe(breaker: CircuitBreaker) -> dict[str, object]:

@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 from recloser.core.breaker import CircuitBreaker
 from recloser.core.errors import RecloserError
 from recloser.django.checks import TAG
-from recloser.django.description import command_note, describe
+from recloser.django.description import command_note, describe, override
 from recloser.django.lazy import registry
 from recloser.django.operations import OPERATIONS
 
@@ -74,7 +74,7 @@ class Command(BaseCommand):
         width = max((len(breaker.name) for breaker in breakers), default=0)
         for breaker in breakers:
             now = breaker.snapshot()
-            mode = f"  {now.mode.mode} by {now.mode.by}: {now.mode.why}" if now.mode.by else ""
+            mode = f"  {override(now.mode)}" if now.mode.by else ""
             self.stdout.write(
                 f"{now.name:<{width}}  {now.state:<9}  calls {now.calls}, failures {now.failures}{mode}"
             )
