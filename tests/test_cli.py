@@ -136,6 +136,15 @@ def test_the_demo_without_its_extra_says_how_to_get_it(capsys, monkeypatch):
     assert capsys.readouterr().err == 'recloser: the demo needs rich, uvicorn: pip install "recloser[demo]"\n'
 
 
+def test_the_django_demo_has_an_extra_of_its_own(capsys, monkeypatch):
+    """It needs other packages."""
+    monkeypatch.setattr(cli, "find_spec", lambda name: None if name == "gunicorn" else object())
+    assert cli.main(["demo", "--app", "django"]) == 1
+    assert (
+        capsys.readouterr().err == 'recloser: the demo needs gunicorn: pip install "recloser[demo-django]"\n'
+    )
+
+
 @pytest.mark.parametrize("seconds", ["0", "-1", "3.9", "nan", "inf", "soon"])
 def test_the_demo_refuses_a_length_that_shows_nothing(seconds, capsys):
     """A length below 4 seconds, or none at all, is a usage error."""

@@ -95,9 +95,13 @@ def numbers(text: str, label: str) -> list[float]:
     return [float(number) for row in rows for number in re.findall(r"[\d.]+", row)]
 
 
-def test_the_demo_tells_its_story_and_serves_until_ctrl_c():
+CHECKOUT = {"fastapi": "checkout", "django": "api/checkout"}
+
+
+@pytest.mark.parametrize("app", CHECKOUT)
+def test_the_demo_tells_its_story_and_serves_until_ctrl_c(app):
     """Without a terminal it prints lines: phases, transitions, the comparison; then the shop stays up."""
-    with running("--seconds", "6", "--serve") as demo:
+    with running("--app", app, "--seconds", "6", "--serve") as demo:
         shop = demo.until("The shop is up at").split()[5]
         control = demo.until("/inventory/hang").split()[3].removesuffix("/inventory/hang")
         demo.until("Ctrl-C")
@@ -105,7 +109,7 @@ def test_the_demo_tells_its_story_and_serves_until_ctrl_c():
         assert httpx2.get(f"{shop}/products/7").status_code == 200
         httpx2.put(f"{control}/payments/errors").raise_for_status()
         order = {"product": 7, "quantity": 1}
-        statuses = [httpx2.post(f"{shop}/checkout", json=order).status_code for _ in range(7)]
+        statuses = [httpx2.post(f"{shop}/{CHECKOUT[app]}", json=order).status_code for _ in range(7)]
         assert 503 in statuses  # of 7 calls one worker gets at least 4, and trips at 3
         demo.process.send_signal(signal.SIGINT)
         assert demo.process.wait(timeout=WAIT_SECONDS) == 0
@@ -123,24 +127,50 @@ def test_the_demo_tells_its_story_and_serves_until_ctrl_c():
     assert "\x1b" not in text
 
 
+def test_the_django_demo_lets_an_operator_in():
+    """While it serves, the user that it names sees the breakers in the admin, with its style."""
+    with running("--app", "django", "--seconds", "4", "--serve") as demo:
+        page, user, password = re.search(
+            r"(http\S+) \(user (\S+), password (\S+)\)", demo.until("/admin/")
+        ).groups()
+        demo.until("Ctrl-C")
+        with httpx2.Client(follow_redirects=True) as client:
+            login = client.get(page)
+            token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', login.text)[1]
+            fields = {"csrfmiddlewaretoken": token, "username": user, "password": password}
+            breakers = client.post(login.url, data=fields, headers={"Referer": str(login.url)})
+            assert breakers.url == page
+            assert "payments" in breakers.text
+            style = re.search(r'href="([^"]+recloser/admin.css)"', breakers.text)[1]
+            assert ".recloser-state" in client.get(httpx2.URL(page).join(style)).text
+
+
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+    ("app", "number", "status"),
+    [
+        ("fastapi", signal.SIGINT, 130),
+        ("fastapi", signal.SIGTERM, 143),
+        ("fastapi", signal.SIGHUP, 129),
+        ("django", signal.SIGINT, 130),
+    ],
 )
-def test_a_signal_ends_the_demo_and_all_it_started(number, status):
+def test_a_signal_ends_the_demo_and_all_it_started(app, number, status):
     """Ctrl-C, SIGTERM or a closed terminal in the middle of the outage leave no process behind."""
-    with running("--seconds", "12") as demo:
+    with running("--app", app, "--seconds", "12") as demo:
         demo.until("OUTAGE")
-        assert len(demo.alive()) >= 5  # itself, the downstream, uvicorn and its two workers
+        assert len(demo.alive()) >= 5  # itself, the downstream, the server and its two workers
         demo.process.send_signal(number)
         demo.process.send_signal(number)  # impatience must not stop the clearing away
         assert demo.process.wait(timeout=WAIT_SECONDS) == status
         assert not demo.alive()
 
 
-@pytest.mark.parametrize("started", [2, 3, 6])
-def test_the_demo_killed_outright_leaves_nobody_behind(started):
+@pytest.mark.parametrize(
+    ("app", "started"), [("fastapi", 2), ("fastapi", 3), ("fastapi", 6), ("django", 3), ("django", 5)]
+)
+def test_the_demo_killed_outright_leaves_nobody_behind(app, started):
     """What it has started so far notices its end, and ends too."""
-    with running("--seconds", "40") as demo:
+    with running("--app", app, "--seconds", "40") as demo:
         demo.wait_until_alive(started)
         demo.process.kill()
         demo.process.wait(timeout=WAIT_SECONDS)
@@ -184,13 +214,14 @@ def read_terminal(terminal: int) -> str:
     return b"".join(pieces).decode()
 
 
-def test_a_port_that_is_taken_is_said():
-    """The demo ends with status 1 and what uvicorn complained about."""
+@pytest.mark.parametrize("app", CHECKOUT)
+def test_a_port_that_is_taken_is_said(app):
+    """The demo ends with status 1 and what the server complained about."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        with running("--port", str(port)) as demo:
+        with running("--app", app, "--port", str(port)) as demo:
             text = demo.rest()
             assert demo.process.returncode == 1
             assert not demo.alive()
     assert "the shop did not start" in text
-    assert "ddress already in use" in text
+    assert re.search("[Aa]ddress already in use|Connection in use", text)
