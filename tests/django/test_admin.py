@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.contrib import admin
 from django.contrib.admin import AdminSite
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
@@ -12,12 +13,13 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
 from django.db import DatabaseError
 from django.test import Client
-from django.urls import reverse
+from django.urls import path, reverse
 from django.utils import timezone
 from shopsite.tools import trip
 
 from recloser.django import registry
 from recloser.django.admin import BreakerAdmin
+from recloser.django.description import duration
 from recloser.django.models import Breaker
 from recloser.django.operations import OPERATIONS
 
@@ -32,8 +34,8 @@ def action(name: str = "open", breaker: str = "inventory") -> str:
     return f"/admin/recloser/breaker/{breaker}/do/{name}/"
 
 
-def client_of(username: str, *permissions: str, is_staff: bool = True) -> Client:
-    user = User.objects.create(username=username, is_staff=is_staff)
+def client_of(username: str, *permissions: str, is_staff: bool = True, is_superuser: bool = False) -> Client:
+    user = User.objects.create(username=username, is_staff=is_staff, is_superuser=is_superuser)
     user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
     client = Client(enforce_csrf_checks=False)
     client.force_login(user)
@@ -49,6 +51,7 @@ def clients() -> dict[str, Client]:
         "staff": client_of("staff"),
         "viewer": client_of("viewer", "view_breaker"),
         "controller": client_of("controller", "control_breaker"),
+        "superuser": client_of("superuser", is_superuser=True),
     }
 
 
@@ -59,6 +62,7 @@ MATRIX = {
     "staff": (403, 403, 403),
     "viewer": (200, 403, 403),
     "controller": (200, 302, 405),
+    "superuser": (200, 302, 405),
 }
 
 
@@ -76,7 +80,7 @@ def test_who_may_act(clients: dict[str, Client], who: str, name: str):
     assert clients[who].post(action(name), {"reason": "test"}).status_code == MATRIX[who][1]
     assert clients[who].get(action(name)).status_code == MATRIX[who][2]
     acted = registry["inventory"].mode.by == who or name == "reset"
-    assert acted is (who == "controller") or name == "reset"
+    assert acted is (who in {"controller", "superuser"}) or name == "reset"
 
 
 @pytest.mark.parametrize(
@@ -159,14 +163,47 @@ def test_csrf_token_is_needed(clients: dict[str, Client]):
     assert registry["inventory"].state == "closed"
 
 
-@pytest.mark.parametrize(
-    "path", [action(breaker="nothing"), action("explode"), "/admin/recloser/breaker/nothing/change/"]
-)
-def test_unknown_is_not_found(clients: dict[str, Client], path: str):
-    """An unknown breaker or action is a 404."""
-    answer = clients["controller"].get if "change" in path else clients["controller"].post
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_csrf_token_is_needed_whatever_the_middleware(clients: dict[str, Client], name: str, settings):
+    """A project without CsrfViewMiddleware has actions that are protected all the same."""
+    settings.MIDDLEWARE = [path for path in settings.MIDDLEWARE if "Csrf" not in path]
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(User.objects.get(username="controller"))
 
-    assert answer(path, {"reason": "a drill"}).status_code == 404
+    assert client.post(action(name), {"reason": "a drill"}).status_code == 403
+    assert registry["inventory"].mode.by == ""
+
+
+@pytest.mark.parametrize("method", ["get", "head", "put", "patch", "delete", "options"])
+def test_actions_are_posted(clients: dict[str, Client], method: str):
+    """Any other method is a 405 that names POST, and does nothing."""
+    response = getattr(clients["controller"], method)(action())
+
+    assert (response.status_code, response["Allow"]) == (405, "POST")
+    assert registry["inventory"].state == "closed"
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_action_on_an_unknown_breaker_is_not_found(clients: dict[str, Client], name: str):
+    """An unknown breaker is a 404 for those who may act, and no breaker comes of it."""
+    response = clients["controller"].post(action(name, breaker="nothing"), {"reason": "a drill"})
+
+    assert response.status_code == 404
+    assert "nothing" not in registry
+
+
+def test_unknown_action_is_not_found(clients: dict[str, Client]):
+    """So is an unknown action."""
+    assert clients["controller"].post(action("explode"), {"reason": "a drill"}).status_code == 404
+
+
+@pytest.mark.parametrize("page", [PAGE, HISTORY])
+@pytest.mark.parametrize(("who", "status"), [("viewer", 404), ("staff", 403), ("anonymous", 302)])
+def test_page_of_an_unknown_breaker_is_not_found(
+    clients: dict[str, Client], page: str, who: str, status: int
+):
+    """So are its pages, for those who may look; others do not learn which breakers there are."""
+    assert clients[who].get(page.replace("inventory", "nothing")).status_code == status
 
 
 def test_pages_need_no_script(clients: dict[str, Client]):
@@ -200,12 +237,55 @@ def test_admin_index_lists_the_breakers(clients: dict[str, Client]):
     assert LIST in clients["viewer"].get("/admin/").content.decode()
 
 
-def test_another_site_may_have_it():
-    """Any AdminSite can register the page."""
-    site = AdminSite(name="other")
-    site.register(Breaker, BreakerAdmin)
+def test_another_site_may_have_it(clients: dict[str, Client], settings):
+    """Any AdminSite can register the pages, beside the default one; their links stay in it."""
+    other = AdminSite(name="other")
+    other.register(Breaker, BreakerAdmin)
+    settings.ROOT_URLCONF = (path("admin/", admin.site.urls), path("other/", other.urls))
 
-    assert "recloser_breaker_operate" in {pattern.name for pattern in site._registry[Breaker].get_urls()}
+    listing = clients["controller"].get("/other/recloser/breaker/").content.decode()
+    page = clients["controller"].get("/other/recloser/breaker/inventory/change/").content.decode()
+    acted = clients["controller"].post("/other/recloser/breaker/inventory/do/open/", {"reason": "a drill"})
+
+    assert 'href="/other/recloser/breaker/inventory/change/"' in listing
+    assert 'formaction="/other/recloser/breaker/inventory/do/open/"' in page
+    assert "/admin/" not in (listing + page).replace("/static/admin/", "")
+    assert acted["Location"] == "/other/recloser/breaker/inventory/change/"
+
+
+def test_mode_shows_its_end(clients: dict[str, Client], settings):
+    """Who set a mode, why, and until when, in the site's time zone; on the list too."""
+    settings.TIME_ZONE = "Europe/Berlin"
+    until = datetime(2099, 1, 31, 17, 30, tzinfo=UTC)
+    registry["inventory"].force_open(by="ann", reason="a move", until=until)
+
+    for page in (LIST, PAGE):
+        text = clients["viewer"].get(page).content.decode()
+        assert "forced open by ann: a move (until Jan. 31, 2099, 6:30 p.m. CET)" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0.0, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "59 s"),
+        (60, "1 min"),
+        (3599, "59 min"),
+        (5400, "1 h"),
+        (200_000, "2 d"),
+    ],
+)
+def test_durations_are_told_in_their_largest_unit(seconds: float, told: str):
+    """A state that has lasted for days does not count its seconds."""
+    assert duration(seconds) == told
+
+
+@pytest.mark.parametrize("fields", [{"until_0": "2099-01-31"}, {"until_1": "18:30"}, {"until_0": "soon"}])
+def test_half_an_end_is_none(clients: dict[str, Client], fields: dict[str, str]):
+    """An end that lacks its date or its time is refused rather than ignored."""
+    assert clients["controller"].post(action(), {"reason": "a drill", **fields}).status_code == 400
+    assert registry["inventory"].state == "closed"
 
 
 @pytest.mark.parametrize("app", [[], ["recloser"]])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -196,3 +198,15 @@ def test_wrong_setting_is_told_once():
     with override_settings(RECLOSER={"BREKERS": {}}):
         messages = [message for check in all_checks() for message in check()]
     assert {message.id for message in messages} == {"recloser.E002"}
+
+
+def test_every_check_is_documented_and_tested():
+    """An id that a project may silence stands in the documentation, and in the name of a test."""
+    root = Path(__file__).parents[2]
+    sources = (root / "src/recloser/django/checks").glob("*.py")
+    ids = {found for path in sources for found in re.findall(r'id="recloser\.(\w+)"', path.read_text())}
+
+    documented = re.findall(r"^\| `recloser\.(\w+)` \|", (root / "docs/django.md").read_text(), re.MULTILINE)
+
+    assert sorted(ids) == sorted(documented)
+    assert all(any(name.startswith(f"test_{found.lower()}_") for name in globals()) for found in ids)

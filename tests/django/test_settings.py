@@ -34,6 +34,20 @@ def test_import_touches_no_settings():
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=60)
 
 
+def test_setting_up_starts_nothing():
+    """`django.setup()`, as in a management command, the reloader or a preloading server, builds and starts nothing."""
+    code = (
+        "import threading, django\n"
+        "from django.conf import settings\n"
+        "settings.configure(INSTALLED_APPS=['recloser.django'], RECLOSER={'BREAKERS': {'payments': {}}})\n"
+        "django.setup()\n"
+        "from recloser.django import conf\n"
+        "assert conf._installed is None\n"
+        "assert threading.active_count() == 1\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=60)
+
+
 def test_core_needs_no_django():
     """`import recloser` imports no Django."""
     code = "import recloser, sys; assert not any(name.split('.')[0] == 'django' for name in sys.modules)"

@@ -132,6 +132,20 @@ class BreakerAdmin(_ModelAdmin):
             raise PermissionDenied
         return self._breaker_page(request, _find(unquote(object_id)), ActionForm(), extra_context)
 
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show what was done to one breaker.
+
+        Raises:
+            PermissionDenied: The user may not look.
+            Http404: There is no such breaker.
+        """
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        _find(unquote(object_id))
+        return super().history_view(request, object_id, extra_context)
+
     @method_decorator(csrf_protect)
     def operate_view(self, request: HttpRequest, object_id: str, operation: str) -> HttpResponse:
         """Act on a breaker.

@@ -36,7 +36,7 @@ def duration(seconds: float) -> str:
     for size, unit in _UNITS:
         if seconds >= size:
             return f"{seconds // size:.0f} {unit}"
-    return f"{seconds:.0f} s"
+    return f"{seconds // 1:.0f} s"
 
 
 def override(mode: Override) -> str:
