@@ -127,8 +127,9 @@ def test_the_demo_tells_its_story_and_serves_until_ctrl_c(app):
     assert "\x1b" not in text
 
 
-def test_the_django_demo_lets_an_operator_in():
-    """While it serves, the user that it names sees the breakers in the admin, with its style."""
+def test_the_django_demo_lets_an_operator_in(tmp_path, monkeypatch):
+    """While it serves, the user that it names sees the breakers in the admin; its database ends with it."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     with running("--app", "django", "--seconds", "4", "--serve") as demo:
         page, user, password = re.search(
             r"(http\S+) \(user (\S+), password (\S+)\)", demo.until("/admin/")
@@ -143,6 +144,10 @@ def test_the_django_demo_lets_an_operator_in():
             assert "payments" in breakers.text
             style = re.search(r'href="([^"]+recloser/admin.css)"', breakers.text)[1]
             assert ".recloser-state" in client.get(httpx2.URL(page).join(style)).text
+        assert list(tmp_path.iterdir())
+        demo.process.send_signal(signal.SIGINT)
+        assert demo.process.wait(timeout=WAIT_SECONDS) == 0
+        assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, Route, expect, sync_playwright
 from shop_processes import Downstream, manage, running_shop
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -147,6 +147,28 @@ def test_a_viewer_may_only_look(url: str) -> None:
         page.get_by_role("link", name="payments").click()
         expect(page.locator(".recloser-state")).to_have_text("closed")
         expect(page.get_by_role("button", name="Force open")).to_have_count(0)
+
+
+def test_the_pages_keep_to_a_strict_content_security_policy(url: str) -> None:
+    """With nothing allowed but files of the site itself, no browser complains."""
+
+    def strictly(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(
+            response=answer, headers={**answer.headers, "content-security-policy": "default-src 'self'"}
+        )
+
+    complaints: list[str] = []
+    with browsing(url, "ann") as page:
+        page.on("console", lambda message: complaints.append(message.text))
+        page.route("**/*", strictly)
+        for path in ("", "payments/change/"):
+            page.goto(f"{url}/admin/recloser/breaker/{path}")
+            expect(page.locator(".recloser-state").first).to_have_css("font-weight", "700")
+        page.evaluate("document.body.setAttribute('style', 'color: red')")  # not even this is allowed
+
+    assert len(complaints) == 1
+    assert "Content Security Policy" in complaints[0]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

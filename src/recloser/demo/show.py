@@ -92,7 +92,7 @@ def _invite(console: Console, stage: Stage, invitation: str) -> None:
     shop, control = stage.shop_url, stage.downstream.urls["control"]
     console.print(
         f"""
-The shop is up at {shop} .
+The shop is up at {shop}
 {invitation}
 
   curl -i {shop}/products/7
