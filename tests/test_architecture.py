@@ -25,7 +25,7 @@ ARROWS = {
     "clients": {"registry", "config", "core"},
     "asgi": {"http", "registry", "core"},
     "fastapi": {"asgi", "http", "registry", "config", "core"},
-    "django": {"http", "registry", "config", "core"},
+    "django": {"http", "registry", "stores", "config", "core"},
     "retry": {"core"},
     "demo": {"django", "asgi", "http", "registry", "config", "core"},
     "cli": {"demo", "http", "registry", "config", "core"},

@@ -11,24 +11,39 @@ from django.utils import formats, timezone
 
 from recloser.core.breaker import CircuitBreaker
 from recloser.core.state import Override
+from recloser.django.lazy import registry
+from recloser.stores.health import Connection
 
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
 def page_note() -> str:
     """Say whose state a page shows and changes."""
-    return (
-        f"This is worker process {os.getpid()} on {socket.gethostname()} alone: without a shared store each worker "
-        "decides by itself, and an action here reaches this one only."
-    )
+    here = f"worker process {os.getpid()} on {socket.gethostname()}"
+    health = registry.store_health
+    if health.connection is Connection.NONE:
+        return (
+            f"This is {here} alone: without a shared store each worker decides by itself, and an action here reaches "
+            "this one only."
+        )
+    if health.connection is Connection.UP:
+        workers = f"{health.workers} worker{'s' * (health.workers != 1)}"
+        return (
+            f"States and modes are those of the fleet ({workers} at the store {health.address}), and an action here "
+            f"reaches all of it. Numbers are those of {here}."
+        )
+    return f"This is {here} alone: {health}. The fleet hears of an action here when the store is back."
 
 
 def command_note() -> str:
     """Say whose state a command shows and changes."""
-    return (
-        f"This is the command's own process ({os.getpid()} on {socket.gethostname()}): without a shared store it "
-        "reaches no running worker, and what it changed ends with it."
-    )
+    here = f"the command's own process ({os.getpid()} on {socket.gethostname()})"
+    health = registry.store_health
+    if health.connection is Connection.NONE:
+        return f"This is {here}: without a shared store it reaches no running worker, and what it changed ends with it."
+    if health.connection is Connection.UP:
+        return f"States and modes are those of the fleet at the store {health.address}. Numbers are those of {here}."
+    return f"This is {here}: {health}."
 
 
 def duration(seconds: float) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import getpass
 import json
+import time
 from argparse import ArgumentParser
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from django.core.checks import ERROR, run_checks
 from django.core.management.base import BaseCommand, CommandError
@@ -17,6 +18,8 @@ from recloser.django.checks import TAG
 from recloser.django.description import command_note, describe, override
 from recloser.django.lazy import registry
 from recloser.django.operations import OPERATIONS
+
+STORE_SECONDS: Final = 2.0
 
 
 class Command(BaseCommand):
@@ -52,6 +55,7 @@ class Command(BaseCommand):
             if action == "check":
                 self._check(as_json=options["json"])
             elif action == "list":
+                registry.ready(STORE_SECONDS)
                 self._show(list(registry.values()), as_json=options["json"])
             else:
                 breaker = registry[options["breaker"]]
@@ -61,10 +65,13 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
 
     def _act(self, breaker: CircuitBreaker, options: dict[str, Any]) -> None:
+        if not registry.ready(STORE_SECONDS):
+            raise CommandError(f"nothing was changed: {registry.store_health}")
         seconds: float | None = options.get("seconds")
         until = None if seconds is None else datetime.now(UTC) + timedelta(seconds=seconds)
         by: str = options["by"] or getpass.getuser()
         OPERATIONS[options["action"]].apply(breaker, by, options["reason"], until)
+        _wait_for_store(breaker)
 
     def _show(self, breakers: list[CircuitBreaker], *, as_json: bool) -> None:
         described = [describe(breaker) for breaker in breakers]
@@ -94,3 +101,17 @@ class Command(BaseCommand):
             self.stdout.write(f"{len(messages)} issue{'s' * (len(messages) != 1)} found.")
         if any(found.level >= ERROR for found in messages):
             raise CommandError("RECLOSER is wrong", returncode=1)
+
+
+def _wait_for_store(breaker: CircuitBreaker) -> None:
+    # The command's process is about to end: what it did must be the fleet's by then.
+    deadline = time.monotonic() + STORE_SECONDS
+    while (fleet := registry.fleet(STORE_SECONDS)) is not None:
+        shared = fleet.breakers.get(breaker.name)
+        if shared is not None and shared.record.epoch == breaker.snapshot().epoch:
+            return
+        if time.monotonic() > deadline:
+            raise CommandError(
+                f"the fleet has not followed within {STORE_SECONDS:g} s: {registry.store_health}"
+            )
+        time.sleep(0.01)

@@ -1,0 +1,162 @@
+"""With a shared store, the admin and the command line show the fleet, and steer it; the other worker is a process."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.test import Client
+
+from recloser import Registry
+from recloser.django import conf, registry
+from recloser.stores.sqlite import SQLiteStore
+
+ANOTHER_WORKER = """
+import sys, time
+from pathlib import Path
+from recloser import Registry
+from recloser.stores.sqlite import SQLiteStore
+
+shop = Registry({"BREAKERS": {"inventory": {}, "payments": {}, "prices": {}}}, store=SQLiteStore(Path(sys.argv[1])))
+assert shop.ready(10)
+print("ready", flush=True)
+for line in sys.stdin:
+    if line.strip() == "open":
+        shop["payments"].force_open(by="bob", reason="the bank migrates")
+        shop.fleet(10)
+    print(shop["payments"].state, shop["inventory"].state, flush=True)
+shop.close()
+"""
+
+
+class Worker:
+    """Another worker of the fleet."""
+
+    def __init__(self, path: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", ANOTHER_WORKER, path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout.readline() == "ready\n"
+
+    def says(self, word: str = "look") -> list[str]:
+        """Its states of payments and inventory."""
+        self.process.stdin.write(f"{word}\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().split()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "fleet" / "shop.db"
+
+
+@pytest.fixture
+def worker(path: Path) -> Iterator[Worker]:
+    worker = Worker(path)
+    with worker.process:
+        yield worker
+        worker.process.stdin.close()
+
+
+@pytest.fixture
+def fleet(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
+    """This process's breakers, in a fleet."""
+    build = conf.build_registry
+    monkeypatch.setattr(
+        conf, "build_registry", lambda: Registry(build().declaration, store=SQLiteStore(path))
+    )
+    conf.on_setting_changed(setting="RECLOSER")
+    hub = registry._hub
+    yield registry
+    conf.on_setting_changed(setting="RECLOSER")
+    hub._wakeup.abandon()
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def run(*arguments: str) -> str:
+    out = io.StringIO()
+    call_command("recloser", *arguments, stdout=out)
+    return out.getvalue()
+
+
+@pytest.fixture
+def operator(db: None) -> Client:
+    client = Client()
+    client.force_login(User.objects.create(username="ann", is_staff=True, is_superuser=True))
+    return client
+
+
+def test_page_and_command_tell_the_same_story(worker: Worker, fleet: Registry, operator: Client):
+    """What another worker did shows on the page and on the command line, who and why included."""
+    assert worker.says("open") == ["open", "closed"]
+    assert fleet.ready(10)
+
+    listed = run("list")
+    page = operator.get("/admin/recloser/breaker/").content.decode()
+
+    for told in (listed, page):
+        assert "forced open by bob: the bank migrates" in told
+        assert "States and modes are those of the fleet" in told
+    assert "reaches all of it" in page
+
+
+def test_command_reaches_the_fleet(worker: Worker, fleet: Registry, path: Path):
+    """An action of the command is in the store when it ends, and every worker follows."""
+    told = run("open", "inventory", "--by", "ann", "--reason", "a drill")
+
+    assert "forced open by ann: a drill" in told
+    with closing(SQLiteStore(path)) as store:
+        store.connect()
+        assert store.view().breakers["inventory"].record.override.by == "ann"
+    eventually(lambda: worker.says() == ["closed", "open"])
+
+
+@pytest.mark.parametrize("action", ["open", "close", "shadow", "auto", "reset"])
+def test_every_action_is_done_when_the_command_ends(fleet: Registry, path: Path, action: str):
+    """The store has it, also if it changed nothing, and the operator's name with it."""
+    for _ in range(3):
+        run(action, "inventory", "--by", "ann", "--reason", "a drill")
+        with closing(SQLiteStore(path)) as store:
+            store.connect()
+            record = store.view().breakers["inventory"].record
+        assert (record.cause.by if action == "reset" else record.override.by) == "ann"
+
+
+def test_page_reaches_the_fleet(worker: Worker, fleet: Registry, operator: Client):
+    """So does an action of the page, and its undoing."""
+    assert fleet.ready(10)
+    operator.post("/admin/recloser/breaker/inventory/do/open/", {"reason": "a drill"})
+    eventually(lambda: worker.says() == ["closed", "open"])
+
+    operator.post("/admin/recloser/breaker/inventory/do/auto/", {"reason": "done"})
+    eventually(lambda: worker.says() == ["closed", "closed"])
+
+
+def test_lost_store_is_told(path: Path, fleet: Registry, operator: Client, monkeypatch: pytest.MonkeyPatch):
+    """Without its store the page speaks for itself alone, and the command changes nothing."""
+    monkeypatch.setattr("recloser.django.management.commands.recloser.STORE_SECONDS", 0.3)
+    path.parent.mkdir()
+    path.parent.chmod(0o777)  # which the store refuses
+    with pytest.raises(CommandError, match=r"nothing was changed: store .* unreachable"):
+        run("open", "inventory", "--reason", "a drill")
+
+    assert fleet["inventory"].state == "closed"
+    assert "unreachable" in run("list")
+    assert "alone: store" in operator.get("/admin/recloser/breaker/").content.decode()
