@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 import time
@@ -147,6 +148,18 @@ def test_page_reaches_the_fleet(worker: Worker, fleet: Registry, operator: Clien
 
     operator.post("/admin/recloser/breaker/inventory/do/auto/", {"reason": "done"})
     eventually(lambda: worker.says() == ["closed", "closed"])
+
+
+def test_page_lists_the_workers(worker: Worker, fleet: Registry, operator: Client):
+    """Each worker that the store has heard of stands on the page, with the circuits that it holds open."""
+    assert worker.says("open") == ["open", "closed"]
+    row = re.compile(rf'<th scope="row">{worker.process.pid} on .*?</tr>', re.DOTALL)
+
+    def told() -> bool:
+        found = row.search(operator.get("/admin/recloser/breaker/").content.decode())
+        return found is not None and "<td>payments: open</td>" in found[0]
+
+    eventually(told)
 
 
 def test_lost_store_is_told(path: Path, fleet: Registry, operator: Client, monkeypatch: pytest.MonkeyPatch):

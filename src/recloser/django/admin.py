@@ -19,7 +19,7 @@ from django.views.decorators.csrf import csrf_protect
 
 from recloser.core.breaker import CircuitBreaker
 from recloser.core.log import logger
-from recloser.django.description import duration, override, page_note
+from recloser.django.description import duration, override, page_note, workers
 from recloser.django.lazy import registry
 from recloser.django.models import Breaker
 from recloser.django.operations import OPERATIONS
@@ -111,7 +111,7 @@ class BreakerAdmin(_ModelAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         rows = [_shown(breaker) for breaker in registry.values()]
-        context = {"title": "Circuit breakers", "rows": rows, **(extra_context or {})}
+        context = {"title": "Circuit breakers", "rows": rows, "workers": workers(), **(extra_context or {})}
         return self._page(request, self.list_template, context)
 
     def change_view(

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from datetime import UTC, datetime
 from typing import Final
 
 from django.utils import formats, timezone
 
 from recloser.core.breaker import CircuitBreaker
-from recloser.core.state import Override
+from recloser.core.state import Override, State
 from recloser.django.lazy import registry
 from recloser.stores.health import Connection
+from recloser.stores.protocol import StoreError
 
+FLEET_SECONDS: Final = 0.5  # that a page waits for the store
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
@@ -44,6 +47,28 @@ def command_note() -> str:
     if health.connection is Connection.UP:
         return f"States and modes are those of the fleet at the store {health.address}. Numbers are those of {here}."
     return f"This is {here}: {health}."
+
+
+def workers() -> list[dict[str, str]]:
+    """Describe the fleet's workers, as texts for a table; none without a store, or while it does not answer."""
+    try:
+        fleet = registry.fleet(FLEET_SECONDS)
+    except StoreError:
+        return []
+    return [
+        {
+            "process": f"{worker.pid} on {worker.host}",
+            "heard": duration(ago),
+            "age": duration(time.time() - worker.started),
+            "version": worker.version,
+            "circuits": ", ".join(
+                f"{name}: {belief.state.prose}"
+                for name, belief in worker.beliefs.items()
+                if belief.state is not State.CLOSED
+            ),
+        }
+        for worker, ago in (fleet.workers if fleet is not None else ())
+    ]
 
 
 def duration(seconds: float) -> str:
