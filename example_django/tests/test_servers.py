@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -74,6 +77,40 @@ def test_an_outage_is_survived(
         assert all(int(answer.headers["retry-after"]) >= 1 for answer in orders)
         assert client.get("/recommendations").json() == {"products": []}
         assert downstream.received("payments") == 3 * workers
+
+
+def test_with_a_store_workers_and_command_line_tell_one_story(
+    downstream: Downstream, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Three failures trip all workers; the command shows that, and what it does reaches the next requests."""
+    environment["RECLOSER_STORE"] = f"sqlite://{tmp_path}/store/teashop.db"
+    limits = httpx2.Limits(max_keepalive_connections=0)
+
+    def command(*arguments: str) -> str:
+        ran = subprocess.run(  # noqa: S603
+            manage("recloser", *arguments),
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        return ran.stdout
+
+    with running_shop(gunicorn, environment) as url, httpx2.Client(base_url=url, limits=limits) as client:
+        ask_until(lambda answers: len(answers) == 20, lambda: client.get("/products/7").raise_for_status())
+        downstream.become("payments", "errors")
+        ask_until(
+            lambda answers: [answer.status_code for answer in answers[-20:]] == [503] * 20,
+            lambda: client.post("/api/checkout", json={"product": 7, "quantity": 1}),
+        )
+        assert re.search(r"^payments +open ", command("list"), re.MULTILINE)
+
+        command("open", "inventory", "--by", "ann", "--reason", "a drill")
+        ask_until(
+            lambda answers: ["recloser" in answer.headers for answer in answers[-20:]] == [True] * 20,
+            lambda: client.get("/products/7"),
+        )
 
 
 def test_the_command_line_says_whose_circuits_it_shows() -> None:

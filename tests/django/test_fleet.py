@@ -17,7 +17,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from recloser import Registry
-from recloser.django import conf, registry
+from recloser.django import registry
 from recloser.stores.sqlite import SQLiteStore
 
 ANOTHER_WORKER = """
@@ -71,17 +71,10 @@ def worker(path: Path) -> Iterator[Worker]:
 
 
 @pytest.fixture
-def fleet(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
+def fleet(path: Path, settings) -> Registry:
     """This process's breakers, in a fleet."""
-    build = conf.build_registry
-    monkeypatch.setattr(
-        conf, "build_registry", lambda: Registry(build().declaration, store=SQLiteStore(path))
-    )
-    conf.on_setting_changed(setting="RECLOSER")
-    hub = registry._hub
-    yield registry
-    conf.on_setting_changed(setting="RECLOSER")
-    hub._wakeup.abandon()
+    settings.RECLOSER = {**settings.RECLOSER, "STORE": f"sqlite://{path}"}
+    return registry
 
 
 def eventually(holds: Callable[[], bool]) -> None:

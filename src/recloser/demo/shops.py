@@ -118,7 +118,7 @@ async def _admin(folder: Path) -> AsyncGenerator[Site]:
             {"DATABASE": environment["DATABASE"]},
             f"""Order at {{shop}}/products/7/order in a browser, and steer the breakers at
 {{shop}}/admin/recloser/breaker/ (user {OPERATOR}, password {password}).
-Each worker has circuits of its own, and the page shows and steers those of the worker that answers it.""",
+Each worker decides by itself here: the page shows and steers the circuits of the worker that answers it.""",
         )
 
 
