@@ -61,13 +61,13 @@ WRONG = [
         {"zzz": 1},
         'RECLOSER["zzz"]',
         "1",
-        "is no section (known: STORE, NAMESPACE, DEFAULTS, PROFILES, BREAKERS, ROUTES, CACHE)",
+        "is no section (known: STORE, NAMESPACE, DEFAULTS, PROFILES, BREAKERS, ROUTES, CACHE, EXPOSE, SECRET)",
     ),
     (
         {5: 1},
         "RECLOSER[5]",
         "1",
-        "is no section (known: STORE, NAMESPACE, DEFAULTS, PROFILES, BREAKERS, ROUTES, CACHE)",
+        "is no section (known: STORE, NAMESPACE, DEFAULTS, PROFILES, BREAKERS, ROUTES, CACHE, EXPOSE, SECRET)",
     ),
     # namespace
     (
@@ -326,11 +326,46 @@ WRONG = [
         "must be a whole number of bytes, at least 1",
     ),
     (
-        {"CACHE": {"alias": "default"}},
-        'RECLOSER["CACHE"]["alias"]',
-        "'default'",
-        "must be left out: this version of recloser keeps responses in the memory of each process",
+        {"CACHE": {"max_body": 0}},
+        'RECLOSER["CACHE"]["max_body"]',
+        "0",
+        "must be a whole number of bytes, at least 1",
     ),
+    (
+        {"CACHE": {"alias": 7}},
+        'RECLOSER["CACHE"]["alias"]',
+        "7",
+        "must be an alias of Django's CACHES",
+    ),
+    (
+        {"CACHE": {"url": "memcached://ann:pw@h"}},
+        'RECLOSER["CACHE"]["url"]',
+        "'memcached://***'",
+        "must be the URL of a Redis or Valkey server, such as 'redis://127.0.0.1:6379/0'",
+    ),
+    (
+        {"CACHE": {"url": "redis://:pw@h/0", "alias": "default"}},
+        'RECLOSER["CACHE"]["url"]',
+        "'redis://***@h/0'",
+        "must not stand beside alias: responses are kept in one place",
+    ),
+    (
+        {"CACHE": {"max_bytes": 5, "alias": "default"}},
+        'RECLOSER["CACHE"]["max_bytes"]',
+        "5",
+        "must not stand beside alias: it bounds the memory of each process, and responses are not kept there",
+    ),
+    (
+        {"CACHE": {"max_bytes": 5, "url": "unix:///run/valkey.sock"}},
+        'RECLOSER["CACHE"]["max_bytes"]',
+        "5",
+        "must not stand beside url: it bounds the memory of each process, and responses are not kept there",
+    ),
+    # what stands outside every section
+    ({"EXPOSE": "yes"}, 'RECLOSER["EXPOSE"]', "'yes'", "must be true or false"),
+    ({"SECRET": ""}, 'RECLOSER["SECRET"]', "an empty text", "must be a text that nobody can guess"),
+    ({"SECRET": ["s3cret"]}, 'RECLOSER["SECRET"]', "a list", "must be a text that nobody can guess"),
+    ({"SECRETS": "s3cret"}, 'RECLOSER["SECRETS"]', "'***'", "is no section (did you mean 'SECRET'?)"),
 ]
 
 
@@ -436,7 +471,12 @@ SECRETS = [
     {"STOER": b"redis://:s3cret" + b"x" * 200 + b"@h"},
     {"STOER": "redis:s3cret@h"},
     {"STOER": "redis://h?password=s3cret"},
-    {"CACHE": {"url": "redis://:s3cret@h"}},
+    {"CACHE": {"url": "redis://:s3cret@h", "max_bytes": 5}},
+    {"CACHE": {"url": "redis://:s3cret@h", "alias": "default"}},
+    {"CACHE": {"url": "s3cret"}},
+    {"SECRET": {"s3cret": 1}},
+    {"SECRTE": "s3cret"},
+    {"secret": "s3cret"},
     {"CACHE": {"redis://:s3cret@h": 1}},
     {"BREAKERS": {"a": {"origins": ["https://ann:s3cret@api.example"]}}},
     {"BREAKERS": {"a": {"origins": ["https://ann:s3cret/s3cret@api.example"]}}},
@@ -499,6 +539,15 @@ def test_a_file_store_is_named_by_an_absolute_path(url):
 def test_the_spellings_of_a_store(url):
     """Every spelling is taken as it is."""
     assert from_mapping({"STORE": url}, environ={}).store == url
+
+
+def test_what_a_right_declaration_keeps_secret_is_not_shown_either():
+    """Neither the secret nor a server's password is in the text of a declaration."""
+    declaration = from_mapping({"SECRET": "s3cret", "CACHE": {"url": "redis://:s3cret@h"}}, environ={})
+
+    assert declaration.secret == "s3cret"
+    assert declaration.cache["url"] == "redis://:s3cret@h"
+    assert "s3cret" not in repr(declaration)
 
 
 @pytest.mark.parametrize("absent", [{}, {"STORE": None, "NAMESPACE": None}])

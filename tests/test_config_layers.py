@@ -249,5 +249,7 @@ def test_provenance_outside_breakers():
     assert dict(declaration.provenance) == {
         "store": "default",
         "namespace": "declaration",
+        "expose": "default",
+        "secret": "default",
         "cache.max_bytes": "environment:RECLOSER_CACHE__MAX_BYTES",
     }

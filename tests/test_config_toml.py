@@ -140,8 +140,10 @@ def test_paths_as_written(toml, text, path, value):
 
 def test_a_pyproject_path(toml):
     """In a `pyproject.toml` the path begins with its table."""
-    with pytest.raises(ConfigurationError, match=r"^pyproject\.toml: tool\.recloser\.cache\.alias must be"):
-        toml("[tool.recloser.cache]\nalias = 'default'", "pyproject.toml")
+    with pytest.raises(
+        ConfigurationError, match=r"^pyproject\.toml: tool\.recloser\.cache\.alias must be an alias"
+    ):
+        toml("[tool.recloser.cache]\nalias = 7", "pyproject.toml")
 
 
 @pytest.mark.parametrize("text", ["", "[tool.ruff]", "tool = 5"])

@@ -39,14 +39,14 @@ class CircuitBreakerMiddleware:
     Args:
         app: The application inside.
         registry: Its breakers, or the responder made of them.
-        expose: Name breakers, strategies and errors in answers.
+        expose: Name breakers, strategies and errors in answers; by default as the declaration says, or not.
         on_start: Run once before the first request, or at start-up where the server announces that; what it
             raises stops the start.
         facts: Tells what is known of a request's route, from an ASGI scope that the router has filled.
         native: Makes the framework's own request, which plans may look at, of an ASGI scope.
 
     Raises:
-        ConfigurationError: Lists all that is wrong with the breakers' plans.
+        ConfigurationError: Lists all that is wrong with the cache and the breakers' plans.
     """
 
     def __init__(
@@ -54,14 +54,17 @@ class CircuitBreakerMiddleware:
         app: ASGIApp,
         registry: Registry | Responder,
         *,
-        expose: bool = False,
+        expose: bool | None = None,
         on_start: Callable[[], object] | None = None,
         facts: FactsOf = _no_facts,
         native: Callable[[ASGIScope], object] = dict,
     ) -> None:
         self.app = app
         if not isinstance(registry, Responder):
-            registry = Responder(registry, expose=expose, in_thread=in_thread)
+            declared = registry.declaration.expose
+            registry = Responder(
+                registry, expose=bool(declared if expose is None else expose), in_thread=in_thread
+            )
         self.responder = registry
         self._native = native
         self._facts = facts

@@ -13,6 +13,7 @@ from typing import Final, cast
 
 from recloser.config import Declaration, PolicyDeclaration, from_mapping, from_toml
 from recloser.config.imports import load
+from recloser.config.report import redacted
 from recloser.core.errors import ConfigurationError, Problem, RecloserError
 from recloser.core.policy import Policy
 
@@ -98,6 +99,7 @@ def _check(options: argparse.Namespace) -> int:
     try:
         declaration = _declaration(options.declaration)
         _check_plans(declaration)
+        _check_cache(declaration)
     except RecloserError as error:
         return _complain(str(error))
     print("\n".join(_described(declaration)))  # noqa: T201 - the command's output
@@ -115,6 +117,13 @@ def _declaration(source: str) -> Declaration:
     if not isinstance(found, Mapping):
         raise ConfigurationError([Problem(source, fix="must be a mapping", value=type(found).__name__)])
     return from_mapping(cast("Mapping[str, object]", found), path=name)
+
+
+def _check_cache(declaration: Declaration) -> None:
+    if "url" in declaration.cache and find_spec("redis") is None:
+        fix = 'needs redis-py: pip install "recloser[redis]"'
+        value = redacted(str(declaration.cache["url"]))
+        raise ConfigurationError([Problem(declaration.places["cache.url"], repr(value), fix)])
 
 
 def _check_plans(declaration: Declaration) -> None:
@@ -138,6 +147,11 @@ def _check_plans(declaration: Declaration) -> None:
 def _described(declaration: Declaration) -> Iterator[str]:
     count = len(declaration.breakers)
     yield f"{declaration.path} is valid: namespace {declaration.namespace!r}, {count} breaker{'s' * (count != 1)}"
+    settings: dict[str, object] = {"expose": declaration.expose, "secret": declaration.secret and "***"}
+    settings |= {f"cache.{key}": value for key, value in declaration.cache.items()}
+    for key, value in settings.items():
+        if value is not None:
+            yield f"  {key:<26}{redacted(str(value)):<12}  {declaration.provenance[key]}"
     for name, breaker in declaration.breakers.items():
         yield ""
         yield " ".join([name, *(f"({origin})" for origin in breaker.origins)])

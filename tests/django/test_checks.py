@@ -60,6 +60,7 @@ def test_e002_each_problem_of_the_setting():
     assert [message.msg.partition(" is wrong")[0] for message in messages] == [
         'RECLOSER["BREAKERS"]["b"]["recovery_timout"]',
         'RECLOSER["BREAKERS"]["a"]["recovery_timeout"]',
+        'RECLOSER["EXPOSE"]',
     ]
     assert "did you mean 'recovery_timeout'" in messages[0].hint
 

@@ -152,7 +152,7 @@ def test_cache_that_fails_has_no_stale_answers(client: Client, settings, trouble
     ("cache", "message"),
     [
         ({"alias": "respones"}, "must be an alias of CACHES"),
-        ({"alias": "responses", "max_bytes": 5}, "must stand alone"),
+        ({"alias": "responses", "max_bytes": 5}, "must not stand beside alias"),
     ],
 )
 def test_wrong_alias_is_an_error(cache: dict[str, object], message: str):

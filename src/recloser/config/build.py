@@ -14,7 +14,7 @@ from recloser.config.plans import on_of, plan_of, plans_of
 from recloser.config.profiles import Profiles
 from recloser.config.reading import is_list, is_mapping
 from recloser.config.report import Report
-from recloser.config.top import cache_of, namespace_of, store_of
+from recloser.config.top import cache_of, expose_of, namespace_of, secret_of, store_of
 from recloser.config.values import checked
 from recloser.core.errors import Problem
 
@@ -31,9 +31,11 @@ def build(written: Written, report: Report) -> Declaration:
     declared = {name: breakers.declare(name, table) for name, table in written.breakers.items()}
     routes = {name: _route(name, table, written.breakers, report) for name, table in written.routes.items()}
     cache = cache_of(written.cache, report)
+    expose = expose_of(written.top.get("expose"), report)
+    secret = secret_of(written.top.get("secret"), report)
     report.conclude()
-    provenance = {key: _source(written.top.get(key)) for key in ("store", "namespace")}
-    provenance |= {f"cache.{key}": _source(written.cache.get(key)) for key in cache}
+    entries = {key: written.top.get(key) for key in vocabulary.TOP}
+    entries |= {f"cache.{key}": written.cache.get(key) for key in cache}
     return Declaration(
         path=str(written.top.place),
         store=store,
@@ -42,7 +44,10 @@ def build(written: Written, report: Report) -> Declaration:
         breakers=MappingProxyType(declared),
         routes=MappingProxyType(routes),
         cache=cache,
-        provenance=MappingProxyType(provenance),
+        expose=expose,
+        secret=secret,
+        provenance=MappingProxyType({key: _source(entry) for key, entry in entries.items()}),
+        places=MappingProxyType({key: str(entry.place) for key, entry in entries.items() if entry}),
     )
 
 

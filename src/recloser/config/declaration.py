@@ -86,8 +86,11 @@ class Declaration:
         defaults: The policy of a breaker about which nothing else is said.
         breakers: The declared breakers by name, in declared order.
         routes: The declared routes by name, in declared order.
-        cache: What is said of the response cache: `max_bytes`, or nothing.
-        provenance: Where `store`, `namespace` and the cache's settings (`"cache.max_bytes"`) came from.
+        cache: What is said of the response cache: `max_bytes`, or `url`, or `alias`; and `max_body`.
+        expose: Whether answers name breakers, strategies and errors; `None`: as the application's debug mode says.
+        secret: What tokens are signed with.
+        provenance: Where what stands outside every section and the cache's settings (`"cache.max_bytes"`) came from.
+        places: Where the same were written.
     """
 
     path: str = field(compare=False)
@@ -96,5 +99,8 @@ class Declaration:
     defaults: PolicyDeclaration
     breakers: Mapping[str, BreakerDeclaration]
     routes: Mapping[str, RouteDeclaration]
-    cache: Mapping[str, object]
+    cache: Mapping[str, object] = field(repr=False)
+    expose: bool | None
+    secret: str | None = field(repr=False)
     provenance: Mapping[str, str]
+    places: Mapping[str, str] = field(compare=False, repr=False)

@@ -33,7 +33,7 @@ class _Named(NamedTuple):
 def override(written: Written, environ: Mapping[str, str], report: Report) -> None:
     """Lay the environment's overrides over what is written.
 
-    An override is `RECLOSER_STORE`, `RECLOSER_NAMESPACE`, or a variable that begins with `RECLOSER_` and has
+    An override is `RECLOSER_STORE`, `…_NAMESPACE`, `…_EXPOSE`, `…_SECRET`, or a variable that begins with `RECLOSER_` and has
     `__` after its section. Every other variable is somebody else's.
     """
     top = _Singles(written.top, vocabulary.TOP)

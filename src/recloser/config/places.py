@@ -84,7 +84,7 @@ class Table:
 
 @dataclass(slots=True)
 class Written:
-    """A whole declaration before its values are checked. `top` holds `store` and `namespace`."""
+    """A whole declaration before its values are checked. `top` holds what stands outside every section."""
 
     top: Table
     defaults: Table

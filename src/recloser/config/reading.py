@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, TypeGuard
 from recloser.config import vocabulary
 from recloser.config.places import Entry, Place, Table, Written
 from recloser.config.report import Report
+from recloser.core.policy import nearest
 
 
 class _Kind(NamedTuple):
@@ -30,6 +31,7 @@ _BREAKER: Final = _Kind(
     re.compile("[a-z0-9][a-z0-9._:-]*"),
     "must be named in lower-case letters, digits and . _ : -, beginning with a letter or digit",
 )
+_HIDDEN: Final = {"SECRET": None}
 _ABSENT: Final[Mapping[str, object]] = {}
 
 
@@ -50,7 +52,8 @@ def read(declared: object, root: Place, report: Report) -> Written:
         if isinstance(key, str) and key in known:
             sections[known[key]] = value
         else:
-            report.unknown(root.at(key), "is no section", key, known, value)
+            mistyped = isinstance(key, str) and nearest(key.upper(), _HIDDEN)
+            report.unknown(root.at(key), "is no section", key, known, "***" if mistyped else value)
 
     def part(name: str) -> tuple[object, Place]:
         return sections.get(name, _ABSENT), root.at(root.section(name))

@@ -13,7 +13,7 @@ from django.utils.log import log_response
 
 from recloser.django.exchange import Exchange
 from recloser.django.messages import to_django
-from recloser.django.shared_cache import SharedResponses
+from recloser.django.partitions import identify, identify_async
 from recloser.http.failure import CallFailedError, Trouble, log_hidden
 from recloser.http.messages import Request, Response
 from recloser.http.plan import Plan
@@ -63,6 +63,7 @@ async def instead_async(
 
 def _run(answering: _Answering[T], exchange: Exchange, trouble: Trouble) -> T:
     plan = exchange.plan_for(trouble)
+    identify(exchange, plan.replays)
     if not plan.waits:
         return _result(answering(exchange.request(), trouble, plan))
     return async_to_sync(answering)(exchange.request(), trouble, plan)
@@ -70,8 +71,7 @@ def _run(answering: _Answering[T], exchange: Exchange, trouble: Trouble) -> T:
 
 async def _run_async(answering: _Answering[T], exchange: Exchange, trouble: Trouble) -> T:
     plan = exchange.plan_for(trouble)
-    if plan.replays and isinstance(exchange.responder.cache, SharedResponses):  # which waits for a cache
-        return await sync_to_async(_run, thread_sensitive=False)(answering, exchange, trouble)
+    await identify_async(exchange, plan.replays)
     return await answering(exchange.request(), trouble, plan)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from threading import RLock
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 from django.conf import settings
 
+from recloser.config import Declaration
 from recloser.core.errors import ConfigurationError, Problem
 from recloser.django import signals
 from recloser.django.answers import in_thread
@@ -16,6 +16,7 @@ from recloser.django.routes import Routes, read_routes
 from recloser.django.shared_cache import SharedResponses
 from recloser.django.templates import render
 from recloser.http.cache import ResponseCache
+from recloser.http.kept import DEFAULT_MAX_BODY, Cache
 from recloser.http.responder import Responder
 from recloser.registry import Registry
 
@@ -66,25 +67,32 @@ def build_registry() -> Registry:
     Raises:
         ConfigurationError: Lists all that is wrong with them.
     """
-    declared: object = getattr(settings, SETTING, None)
+    declared: Any = getattr(settings, SETTING, None)
     if declared is None:
         fix = 'must be a mapping such as {"BREAKERS": {"payments": {}}} in the settings'
         raise ConfigurationError([Problem(SETTING, "nothing", fix)])
-    return Registry.from_mapping(_without_own(declared), path=SETTING)
+    return Registry.from_mapping(declared, path=SETTING)
 
 
 def build(registry: Registry) -> Installation:
     """Make the answers and routes of a registry.
 
     Raises:
-        ConfigurationError: Lists all that is wrong with the plans, the cache and `EXPOSE`.
+        ConfigurationError: Lists all that is wrong with the plans and the cache.
     """
-    routes, problems = read_routes(registry.declaration)
-    own = _own(getattr(settings, SETTING, None))
-    problems += own.problems
+    declaration = registry.declaration
+    routes, problems = read_routes(declaration)
+    cache, wrong = _cache(declaration)
+    problems += wrong
+    expose = settings.DEBUG if declaration.expose is None else declaration.expose
     try:
         responder = Responder(
-            registry, expose=own.expose, cache=own.cache, in_thread=in_thread, render=render, faults=FAULTS
+            registry,
+            expose=expose,
+            cache=ResponseCache() if wrong else cache,
+            in_thread=in_thread,
+            render=render,
+            faults=FAULTS,
         )
     except ConfigurationError as error:
         raise ConfigurationError([*error.problems, *problems]) from None
@@ -105,46 +113,14 @@ def on_setting_changed(*, setting: str, **_: object) -> None:
             _installed = build(_installed.registry)
 
 
-class _Own(NamedTuple):
-    expose: bool
-    cache: ResponseCache | None
-    problems: list[Problem]
-
-
-def _own(declared: object) -> _Own:
-    # What only Django's spelling of a declaration has: EXPOSE, and a cache by its alias.
-    problems: list[Problem] = []
-    mapping = _mapping(declared)
-    expose: object = mapping.get("EXPOSE", settings.DEBUG)
-    if not isinstance(expose, bool):
-        problems.append(Problem(f'{SETTING}["EXPOSE"]', repr(expose), "must be True or False"))
-    section = _mapping(mapping.get("CACHE"))
-    cache: ResponseCache | None = None
-    if "alias" in section:
-        alias = section["alias"]
-        path = f'{SETTING}["CACHE"]["alias"]'
-        if not isinstance(alias, str) or alias not in settings.CACHES:
-            known = ", ".join(settings.CACHES)
-            problems.append(Problem(path, repr(alias), f"must be an alias of CACHES ({known})"))
-        elif "max_bytes" in section:
-            problems.append(
-                Problem(path, repr(alias), "must stand alone: max_bytes bounds recloser's own cache")
-            )
-        else:
-            cache = SharedResponses(alias)
-    return _Own(expose is True, cache, problems)
-
-
-def _without_own(declared: object) -> Mapping[str, object]:
-    if not isinstance(declared, Mapping):
-        return cast("Mapping[str, object]", declared)  # `Registry` says what is wrong with it
-    mapping = {key: value for key, value in _mapping(cast("object", declared)).items() if key != "EXPOSE"}
-    section = mapping.get("CACHE")
-    if isinstance(section, Mapping):
-        inner = _mapping(cast("object", section))
-        mapping["CACHE"] = {key: value for key, value in inner.items() if key != "alias"}
-    return mapping
-
-
-def _mapping(value: object) -> Mapping[str, object]:
-    return cast("Mapping[str, object]", value) if isinstance(value, Mapping) else {}
+def _cache(declaration: Declaration) -> tuple[Cache | None, list[Problem]]:
+    # Only Django knows aliases; what else a declaration says of the cache is understood everywhere.
+    alias = declaration.cache.get("alias")
+    if alias is None:
+        return None, []
+    if alias not in settings.CACHES:
+        known = ", ".join(settings.CACHES)
+        fix = f"must be an alias of CACHES ({known})"
+        return None, [Problem(declaration.places["cache.alias"], repr(alias), fix)]
+    max_body = cast("int", declaration.cache.get("max_body", DEFAULT_MAX_BODY))
+    return SharedResponses(str(alias), namespace=declaration.namespace, max_body=max_body), []

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
 
 from django.http import FileResponse, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase, StreamingHttpResponse
 
 from recloser.core.errors import CallRejectedError
 from recloser.core.scope import current
-from recloser.django.messages import describe, head, is_personal
+from recloser.django.messages import describe, head, is_for_once, is_personal
 from recloser.django.streams import close_unsent, watch
 from recloser.django.views import checks_nothing_outside, passed_through, view_guards
 from recloser.http.counted import failure_answered, failure_raised
@@ -17,9 +19,12 @@ from recloser.http.failure import CallFailedError, Trouble
 from recloser.http.fault import find_refusal
 from recloser.http.guarded import Guarded
 from recloser.http.holder import Holder, Met
+from recloser.http.keeping import Keeping
 from recloser.http.messages import SAFE_METHODS, Request
 from recloser.http.responder import Responder
 from recloser.http.tee import Tee, tee
+
+_NOBODY: Final = frozenset[Keeping]()
 
 
 class Refused(HttpResponse):
@@ -49,9 +54,14 @@ class Exchange(Holder):
         self.trouble: Trouble | None = None
         self.passed_over = False
 
+    @property
+    def native(self) -> HttpRequest:
+        """Django's own request."""
+        return self._request
+
     def request(self) -> Request:
         """Describe the request."""
-        return describe(self._request)
+        return replace(describe(self._request), partitions=self.partitions)
 
     def route(self) -> Iterable[Met]:
         """Return the breakers and plans of the view's guards, reached or not, outermost first."""
@@ -130,14 +140,21 @@ class Exchange(Holder):
     def finished(self, response: HttpResponseBase, copy: Tee | None) -> None:
         """The body is whole."""
         # Asked again: what happened since the start counts too.
-        if copy is not None and not self.troubled and not is_personal(self._request):
-            copy.keep()
+        if copy is not None and not self.troubled:
+            copy.keep(personal=is_personal(self._request), once=is_for_once(self._request))
         self.ended(response.status_code, response.get("Retry-After"))
 
+    def wanted(self, response: HttpResponseBase) -> frozenset[Keeping]:
+        """Tell for whom plans would keep the view's answer, as far as is known by now."""
+        if self.met is None or self.replaced or self.troubled or isinstance(response, FileResponse):
+            return _NOBODY
+        return self.keeps if self._request.method == "GET" else _NOBODY
+
     def _copy(self, response: HttpResponseBase) -> Tee | None:
-        if not self.keeps or self.replaced or self.troubled or isinstance(response, FileResponse):
+        wanted = self.wanted(response)
+        if not wanted:
             return None
-        return tee(self.responder.cache, self.request(), head(response))
+        return tee(self.responder.cache, self.request(), head(response), wanted)
 
     def _changed(self, status: int) -> None:
         if status < 400 and self.responder.cache.holds(self._request.path):

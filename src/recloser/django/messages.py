@@ -34,6 +34,7 @@ def describe(request: HttpRequest) -> Request:
         headers=(*headers, *active.items()),
         selecting=_ACTIVE,
         personal=is_personal(request),
+        once=is_for_once(request),
         native=request,
     )
 
@@ -46,22 +47,29 @@ def _host(request: HttpRequest) -> str:
 
 
 def is_personal(request: HttpRequest) -> bool:
-    """Tell whether a session, a user, a CSRF token, a nonce or a message had a part in the answer so far.
+    """Tell whether a session or a user had a part in the answer so far.
 
     Outer middleware will mark the response with what it knows of them only later.
     """
     known = request.__dict__
     session = known.get("session")
-    messages = known.get("_messages")
     return (
         (session is not None and (session.accessed or session.modified))
         or _has_user(known.get("user"))
         or bool(known.keys() & {"_cached_user", "_acached_user"})
         or known.get("auth") is not None  # who DRF or django-ninja found by a credential of any form
-        or bool(known.get("_csp_nonce"))
+        or bool(request.META.get("REMOTE_USER"))
+    )
+
+
+def is_for_once(request: HttpRequest) -> bool:
+    """Tell whether a CSRF token, a nonce or a message had a part in the answer so far."""
+    known = request.__dict__
+    messages = known.get("_messages")
+    return (
+        bool(known.get("_csp_nonce"))
         or (messages is not None and (messages.used or messages.added_new))
         or bool(request.META.get("CSRF_COOKIE_NEEDS_UPDATE"))
-        or bool(request.META.get("REMOTE_USER"))
     )
 
 

@@ -17,6 +17,7 @@ from recloser.core.scope import current
 from recloser.django import conf
 from recloser.django.answers import answer, answer_async, instead, instead_async
 from recloser.django.exchange import Exchange, Refused, present
+from recloser.django.partitions import identify, identify_async
 from recloser.http.failure import CallFailedError
 from recloser.http.fault import FIRST_FAILING
 from recloser.http.messages import SAFE_METHODS
@@ -64,6 +65,7 @@ class CircuitBreakerMiddleware:
             elif exchange.failed or response.status_code >= FIRST_FAILING:
                 response = instead(exchange, request, response)
             if exchange.met is not None or request.method not in SAFE_METHODS:
+                identify(exchange, exchange.wanted(response))
                 exchange.completed(response)
         except BaseException as error:
             exchange.raised_by_view(error)
@@ -82,6 +84,7 @@ class CircuitBreakerMiddleware:
             elif exchange.failed or response.status_code >= FIRST_FAILING:
                 response = await instead_async(exchange, request, response)
             if exchange.met is not None or request.method not in SAFE_METHODS:
+                await identify_async(exchange, exchange.wanted(response))
                 exchange.completed(response)
         except BaseException as error:
             exchange.raised_by_view(error)

@@ -13,14 +13,14 @@ from starlette.middleware import Middleware
 from starlette.requests import HTTPConnection, Request
 
 from recloser.asgi import CircuitBreakerMiddleware, MountedMiddleware
-from recloser.core.errors import CallRejectedError, ConfigurationError, RecloserError
+from recloser.core.errors import CallRejectedError, ConfigurationError, Problem, RecloserError
 from recloser.fastapi.openapi import document
 from recloser.fastapi.present import FAULTS
 from recloser.fastapi.survey import Survey, has_own_breakers
 from recloser.http import messages
-from recloser.http.cache import ResponseCache
 from recloser.http.exchange import exchange_of
 from recloser.http.failure import Trouble
+from recloser.http.kept import Cache
 from recloser.http.responder import Responder, RouteFacts
 from recloser.http.wire import ASGIScope
 from recloser.registry import Registry
@@ -34,7 +34,7 @@ def install(
     registry: Registry,
     *,
     expose: bool | None = None,
-    cache: ResponseCache | None = None,
+    cache: Cache | None = None,
     templates: Jinja2Templates | None = None,
 ) -> None:
     """Let an application answer for its open circuits.
@@ -46,18 +46,21 @@ def install(
     Args:
         app: A FastAPI or Starlette application that has not served anything yet.
         registry: Its breakers.
-        expose: Name breakers, strategies and errors in answers; by default in debug mode only.
-        cache: Where responses are kept for `plans.stale`; by default in this process, as the declaration says.
+        expose: Name breakers, strategies and errors in answers; by default as the declaration says, or in debug
+            mode only.
+        cache: Where responses are kept for `plans.stale`; by default where the declaration says.
         templates: The engine of `plans.template`.
 
     Raises:
-        ConfigurationError: Lists all that is wrong with the breakers' plans.
+        ConfigurationError: Lists all that is wrong with the cache and the breakers' plans.
         RuntimeError: The application has served already, or has breakers already.
     """
     if app.middleware_stack is not None:
         raise RuntimeError("install(app, registry) must be called before the application serves anything")
     if has_own_breakers(app):
         raise RuntimeError("install(app, registry) must be called once per application")
+    if expose is None:
+        expose = registry.declaration.expose
     responder = Responder(
         registry,
         expose=app.debug if expose is None else expose,
@@ -66,6 +69,8 @@ def install(
         render=None if templates is None else partial(_render, templates),
         faults=FAULTS,
     )
+    if isinstance(app, FastAPI):
+        _refuse_pers_of_breakers(responder)
     installation = _Installation(app, responder)
     app.user_middleware.append(
         Middleware(
@@ -79,6 +84,21 @@ def install(
     _add_handler(app, responder)
     if isinstance(app, FastAPI):
         document(app)
+
+
+def _refuse_pers_of_breakers(responder: Responder) -> None:
+    fix = (
+        "must stand in the plan of a guard, guard(..., plan=...): FastAPI solves dependencies for routes only"
+    )
+    problems = [
+        Problem(declared.plan.path, f"per={keeping.per!r}", fix)
+        for name, declared in responder.registry.declaration.breakers.items()
+        if declared.plan is not None
+        for keeping in responder.plan_of(name).replays
+        if keeping.per is not None
+    ]
+    if problems:
+        raise ConfigurationError(problems)
 
 
 def _render(templates: Jinja2Templates, name: str, request: messages.Request, error: Trouble) -> str:

@@ -13,6 +13,7 @@ from fastapi import params
 from recloser.config.declaration import Occasion
 from recloser.core.breaker import CircuitBreaker
 from recloser.fastapi.early import Entry
+from recloser.fastapi.partitions import identifying
 from recloser.fastapi.present import present
 from recloser.http.declared import PlanForm
 from recloser.http.guarded import GUARDS, Guarded, guards_of
@@ -125,6 +126,8 @@ class Guard(params.Depends):
             wrapper = _before_stream(guarded, endpoint)
         else:
             wrapper = _around_function(guarded, endpoint)
+        if self.entry.pers:
+            wrapper = identifying(guarded, wrapper, self.entry.pers)
         vars(wrapper).pop(WRAPPERS, None)
         setattr(wrapper, GUARDS, (guarded, *guards_of(endpoint)))
         if isinstance(endpoint, FunctionType):

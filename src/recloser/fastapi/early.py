@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Sequence
+from inspect import Signature
 from typing import Any, TypeAlias
 
 from fastapi import params
@@ -13,8 +14,9 @@ from starlette.requests import HTTPConnection
 
 from recloser.config.declaration import Occasion
 from recloser.core.errors import CallRejectedError
+from recloser.fastapi.partitions import asked, asking, note
 from recloser.fastapi.present import FAULTS, present
-from recloser.http.declared import PlanForm
+from recloser.http.declared import PlanForm, pers_of
 from recloser.http.guarded import Guarded
 from recloser.http.wire import ASGIScope
 
@@ -30,9 +32,15 @@ class Entry:
         plan: What answers while the circuit is open.
         record: Whether the endpoint's outcome counts.
         on: What the plan answers.
+
+    Attributes:
+        pers: What names the partitions of its plan: FastAPI solves it for the guard.
     """
 
-    __slots__ = ("_hash", "_places", "_value", "name", "on", "plan", "record")
+    __slots__ = (
+        *("__signature__", "_asked", "_hash", "_places", "_value"),
+        *("name", "on", "pers", "plan", "record"),
+    )
 
     def __init__(
         self, name: str, plan: PlanForm | None, record: bool | None, on: Sequence[Occasion] = ("open",)
@@ -44,10 +52,15 @@ class Entry:
         self._value = name, plan, record, on
         self._hash = hash((name, record))  # FastAPI asks several times per request
         self._places: dict[int, _Place] = {}
+        self.pers = pers_of(plan)
+        self._asked = asked(self.pers, Signature())
+        self.__signature__ = asking(Signature(), self._asked)
 
-    async def __call__(self) -> None:
+    async def __call__(self, **found: object) -> None:
         """Ask the breaker whether the endpoint may run."""
         exchange = present(self)
+        if found:
+            note(exchange, self._asked, found)
         endpoint: object = exchange.scope.get("endpoint")
         place = self._places.get(id(endpoint))
         if place is None:

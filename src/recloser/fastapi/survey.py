@@ -23,7 +23,7 @@ from recloser.http.wire import ASGIScope
 
 # Since FastAPI 0.137 a route that was included lives on in its router; its context tells what it became.
 contexts: Any = getattr(fastapi.routing, "iter_route_contexts", iter)
-_UNKNOWN: Final = RouteFacts(personal=True)
+_UNKNOWN: Final = RouteFacts(personal=True, injects=True)
 # A stack that has it left the endpoint; dependencies are run elsewhere.
 _RUNNER: Final[CodeType] = fastapi.routing.run_endpoint_function.__code__
 
@@ -144,7 +144,7 @@ def _unwrapped(app: Any) -> object:
 
 def _facts(dependant: Any, endpoint: object) -> RouteFacts:
     guards: tuple[Guarded, ...] = tuple(entry.place(endpoint).guarded for entry in early_guards(dependant))
-    facts = RouteFacts(guards=guards, runner=_RUNNER)
+    facts = RouteFacts(guards=guards, runner=_RUNNER, injects=dependant is not None)
     for part in tree(dependant):
         for parameter in part.header_params:
             facts = _union(facts, _facts_of_header(parameter))
@@ -182,6 +182,7 @@ def _union(one: RouteFacts, other: RouteFacts) -> RouteFacts:
         credentials=one.credentials | other.credentials,
         query_credentials=one.query_credentials | other.query_credentials,
         personal=one.personal or other.personal,
+        injects=one.injects or other.injects,
         guards=one.guards + tuple(guard for guard in other.guards if guard not in one.guards),
         runner=one.runner or other.runner,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter
@@ -10,58 +11,46 @@ from typing import Final, NamedTuple, TypeAlias
 
 from cachetools import LRUCache
 
-from recloser.http import fields, freshness
-from recloser.http.messages import Headers, Request, Response
-from recloser.http.storable import kept_headers
+from recloser.http.kept import DEFAULT_MAX_BODY, MAX_VARIANTS, Kept, made, selects
+from recloser.http.messages import Request, Response
 
-MAX_VARIANTS: Final = 8
 DEFAULT_MAX_BYTES: Final = 64_000_000
-DEFAULT_MAX_BODY: Final = 1_000_000
-_OVERHEAD: Final = 1_000  # bytes of objects around one response, about
-_PER_FIELD: Final = 150  # bytes of objects around one header
 
 Target: TypeAlias = tuple[str, str, str, str, str]
-Selection: TypeAlias = tuple[tuple[str, str | None], ...]
 
 
-class Kept(NamedTuple):
-    """A good response, kept for others.
+class _Shelf(NamedTuple):
+    """The variants of one target that are kept for one partition, `""` being everybody's."""
 
-    Attributes:
-        response: Without the headers that belong to its first receiver.
-        selection: The request headers that it was selected by (RFC 9111 §4.1), `None` where absent.
-        lifetime: How long it is fresh (seconds).
-        stale_limit: How long it lets itself be served past that (seconds).
-        born: When its age was 0 (seconds of the cache's clock).
-        size: About the memory that it takes, in bytes.
-    """
-
-    response: Response
-    selection: Selection
-    lifetime: int
-    stale_limit: float
-    born: float
-    size: int
+    target: Target
+    partition: str
 
 
-class _Shelves(LRUCache["Target", "tuple[Kept, ...]"]):
-    """Bounded in bytes, and knows which paths it holds anything of."""
+class _Shelves(LRUCache["_Shelf", "tuple[Kept, ...]"]):
+    """Bounded in bytes, and knows which paths and partitions it holds anything of."""
 
     def __init__(self, max_bytes: int) -> None:
         super().__init__(max_bytes, getsizeof=_size)
         self.paths: Counter[str] = Counter()
+        self.of_target: dict[Target, set[_Shelf]] = {}
 
-    def __setitem__(self, target: Target, variants: tuple[Kept, ...]) -> None:
-        is_new = target not in self
-        super().__setitem__(target, variants)
+    def __setitem__(self, shelf: _Shelf, variants: tuple[Kept, ...]) -> None:
+        is_new = shelf not in self
+        super().__setitem__(shelf, variants)
         if is_new:
-            self.paths[target[2]] += 1
+            self.paths[shelf.target[2]] += 1
+            self.of_target.setdefault(shelf.target, set()).add(shelf)
 
-    def __delitem__(self, target: Target) -> None:
-        super().__delitem__(target)
-        self.paths[target[2]] -= 1
-        if not self.paths[target[2]]:
-            del self.paths[target[2]]
+    def __delitem__(self, shelf: _Shelf) -> None:
+        super().__delitem__(shelf)
+        path = shelf.target[2]
+        self.paths[path] -= 1
+        if not self.paths[path]:
+            del self.paths[path]
+        others = self.of_target[shelf.target]
+        others.remove(shelf)
+        if not others:
+            del self.of_target[shelf.target]
 
 
 class ResponseCache:
@@ -87,41 +76,27 @@ class ResponseCache:
         self._clock = clock
         self._wall_clock = wall_clock
         self._lock = threading.Lock()
-        self._variants = _Shelves(max_bytes)
+        self._shelves = _Shelves(max_bytes)
 
-    def keep(self, request: Request, response: Response) -> None:
-        """Keep a response that is storable, instead of the one kept for such a request before.
-
-        Args:
-            request: What was asked.
-            response: The whole answer.
-        """
-        now, wall = self._clock(), self._wall_clock()
-        target = _target(request)
-        varying = sorted(fields.members(response.header("vary")) | request.selecting)
-        selection = tuple((name, request.header(name)) for name in varying)
-        headers = kept_headers(response.headers)
-        kept = Kept(
-            response=Response(response.status, headers, response.body),
-            selection=selection,
-            lifetime=freshness.lifetime(response, wall),
-            stale_limit=freshness.stale_limit(response),
-            born=now - freshness.initial_age(response, wall),
-            size=len(response.body) + _OVERHEAD + sum(map(len, target)) + _text(headers) + _text(selection),
-        )
+    def keep(self, request: Request, response: Response, *, max_stale: float = math.inf) -> None:  # noqa: ARG002 - memory is bounded by use
+        """Keep a response that is storable, instead of the one kept for such a request before."""
+        kept = made(request, response, now=self._clock(), wall=self._wall_clock())
+        shelf = _shelf(request)
         with self._lock:
-            others = (other for other in self._variants.pop(target, ()) if not _matches(other, request))
+            others = (
+                other for other in self._shelves.pop(shelf, ()) if not selects(request, other.selection)
+            )
             variants = (kept, *others)[:MAX_VARIANTS]
             while _size(variants) > self.max_bytes:
                 variants = variants[:-1]
             if variants:
-                self._variants[target] = variants
+                self._shelves[shelf] = variants
 
     def find(self, request: Request) -> Kept | None:
         """Find the most recent response that a GET or HEAD request selects (RFC 9111 §4, §4.1)."""
         with self._lock:
-            for kept in self._variants.get(_target(request), ()):
-                if _matches(kept, request):
+            for kept in self._shelves.get(_shelf(request), ()):
+                if selects(request, kept.selection):
                     return kept
         return None
 
@@ -129,22 +104,32 @@ class ResponseCache:
         """Compute a response's current age (RFC 9111 §4.2.3), in whole seconds."""
         return max(0, int(self._clock() - kept.born))
 
-    def forget(self, request: Request) -> None:
-        """Drop every response kept for the request's target (RFC 9111 §4.4)."""
+    def drop(self, request: Request) -> None:
+        """Drop what is kept for the request's target in its own partition."""
         with self._lock:
-            self._variants.pop(_target(request), None)
+            self._shelves.pop(_shelf(request), None)
+
+    def forget(self, request: Request) -> None:
+        """Drop what is kept for the request's target in all partitions (RFC 9111 §4.4)."""
+        with self._lock:
+            for shelf in tuple(self._shelves.of_target.get(_target(request), ())):
+                self._shelves.pop(shelf, None)
 
     def holds(self, path: str) -> bool:
         """Tell cheaply whether anything at all is kept for a path."""
-        return path in self._variants.paths
+        return path in self._shelves.paths
 
     def __len__(self) -> int:
-        return len(self._variants)
+        return len(self._shelves)
 
     @property
     def size(self) -> int:
         """The bytes taken, by the same count as `max_bytes`."""
-        return int(self._variants.currsize)
+        return int(self._shelves.currsize)
+
+
+def _shelf(request: Request) -> _Shelf:
+    return _Shelf(_target(request), request.partition)
 
 
 def _target(request: Request) -> Target:
@@ -152,13 +137,5 @@ def _target(request: Request) -> Target:
     return request.scheme, request.host.lower(), request.path, request.raw_path, request.query
 
 
-def _matches(kept: Kept, request: Request) -> bool:
-    return all(request.header(name) == value for name, value in kept.selection)
-
-
 def _size(variants: tuple[Kept, ...]) -> int:
     return sum(kept.size for kept in variants)
-
-
-def _text(pairs: Selection | Headers) -> int:
-    return sum(len(name) + len(value or "") + _PER_FIELD for name, value in pairs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from recloser.config.declaration import Occasion, PlanDeclaration
@@ -10,6 +11,7 @@ from recloser.config.imports import load
 from recloser.core.errors import ConfigurationError, Problem
 from recloser.core.policy import nearest
 from recloser.http import plans
+from recloser.http.keeping import Per
 from recloser.http.plan import Plan
 from recloser.http.strategy import Strategy
 
@@ -62,6 +64,27 @@ def read_breaker_plan(declared: PlanDeclaration) -> tuple[Plan, list[Problem]]:
     return plan, problems or plan.problems(declared.path, {"GET"})
 
 
+def pers_of(form: PlanForm | None) -> tuple[Per, ...]:
+    """Find what names the partitions of a plan, as far as that can be told: problems are for `read_plan` to tell."""
+    steps: Sequence[object] = () if form is None or isinstance(form, str) else _steps(form)
+    found: dict[Per, None] = {}
+    for step in steps:
+        with suppress(ConfigurationError):
+            strategy = _strategy(step) if isinstance(step, Strategy) or _says_per(step) else None
+            if isinstance(strategy, plans.Stale) and strategy.per is not None:
+                found[strategy.per] = None
+    return tuple(found)
+
+
+def _steps(form: Plan | Sequence[object]) -> Sequence[object]:
+    return form.strategies if isinstance(form, Plan) else form
+
+
+def _says_per(step: object) -> bool:
+    options = cast("Mapping[str, object]", step).get("stale") if isinstance(step, Mapping) else None
+    return isinstance(options, Mapping) and "per" in options
+
+
 def _strategy(step: object) -> Strategy:
     if isinstance(step, Strategy):
         return step
@@ -91,7 +114,31 @@ def _strategy(step: object) -> Strategy:
 
 
 def _make_stale(value: Any, _: Mapping[str, Any]) -> Strategy:
-    return plans.stale(value)
+    if not isinstance(value, Mapping):
+        return plans.stale(value)
+    options = {str(key): option for key, option in cast("Mapping[object, Any]", value).items()}
+    known: Mapping[str, None] = dict.fromkeys(("seconds", "per", "shared"))
+    problems = [
+        Problem(f"stale.{name}", repr(option), f"is no option of stale{nearest(name, known)}")
+        for name, option in options.items()
+        if name not in known
+    ]
+    if "seconds" not in options:
+        problems.append(Problem("stale.seconds", "nothing", "must be a positive number of seconds"))
+    if isinstance(options.get("per"), str):
+        found, fix = load(options["per"])
+        if fix:
+            problems.append(Problem("stale.per", repr(options["per"]), fix))
+        options["per"] = found
+    if problems:
+        raise ConfigurationError(problems)
+    try:
+        return plans.stale(**options)
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            Problem(f"stale.{'seconds' if name == 'stale' else name}", shown, fix)
+            for name, shown, fix in error.problems
+        ) from None
 
 
 def _make_json(value: object, options: Mapping[str, Any]) -> Strategy:

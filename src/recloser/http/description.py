@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
+from recloser.http.keeping import Per
 from recloser.http.messages import Request
 from recloser.http.responder import RouteFacts
 from recloser.http.wire import ASGIScope, text
 
 
-def describe(scope: ASGIScope, facts: RouteFacts) -> Request:
+def describe(scope: ASGIScope, facts: RouteFacts, partitions: Mapping[Per, str]) -> Request:
     """Describe a request.
 
     Args:
         scope: As far as the router has filled it.
         facts: What is known of its route.
+        partitions: Who asks, by what found it out.
     """
     headers = text(scope["headers"])
     hosts = [value for name, value in headers if name == "host"]
@@ -29,12 +32,14 @@ def describe(scope: ASGIScope, facts: RouteFacts) -> Request:
         query=scope.get("query_string", b"").decode("latin-1"),
         headers=headers,
         selecting=facts.selecting,
+        credential=_has_credential(scope, facts),
         personal=is_personal(scope, facts),
+        partitions=partitions,
     )
 
 
 def is_personal(scope: ASGIScope, facts: RouteFacts) -> bool:
-    """Tell whether something else than a usual header has told the application who asks; arguments as `describe`."""
+    """Tell whether a session or a user has told the application who asks; arguments as `describe`."""
     session: object = scope.get("session")
     user: object = scope.get("user")
     return (
@@ -42,9 +47,13 @@ def is_personal(scope: ASGIScope, facts: RouteFacts) -> bool:
         or bool(session)
         or bool(getattr(session, "accessed", False))
         or (user is not None and bool(getattr(user, "is_authenticated", True)))
-        or any(name.decode("latin-1").lower() in facts.credentials for name, _ in scope["headers"])
-        or _has_parameter(scope, facts.query_credentials)
     )
+
+
+def _has_credential(scope: ASGIScope, facts: RouteFacts) -> bool:
+    return any(
+        name.decode("latin-1").lower() in facts.credentials for name, _ in scope["headers"]
+    ) or _has_parameter(scope, facts.query_credentials)
 
 
 def _has_parameter(scope: ASGIScope, names: frozenset[str]) -> bool:

@@ -15,7 +15,9 @@ from recloser.http.failure import CallFailedError, Trouble, log_hidden
 from recloser.http.fault import FIRST_FAILING, find_refusal
 from recloser.http.guarded import guards_of
 from recloser.http.holder import Holder, Met
+from recloser.http.keeping import Keeping, ask
 from recloser.http.messages import SAFE_METHODS, Request, Response, joined
+from recloser.http.plan import Plan
 from recloser.http.responder import Responder, RouteFacts
 from recloser.http.tee import Tee, tee
 from recloser.http.wire import Answer, ASGIScope, Close, Message, Send, nowhere, text
@@ -75,9 +77,19 @@ class Exchange(Holder):
         """Whether the response has started: nothing can replace it any more."""
         return self._head is not None
 
-    def request(self) -> Request:
-        """Describe the request."""
-        return describe(self._scope, self._facts(self._scope))
+    def request(self, keepings: Iterable[Keeping] = ()) -> Request:
+        """Describe the request.
+
+        Args:
+            keepings: For whom plans keep responses: it says who asks, if that matters to them.
+        """
+        facts = self._facts(self._scope)
+        for keeping in keepings:
+            per = keeping.per
+            # A dependency was asked by the framework, or it is not known: it must not be called with a request.
+            if per is not None and per not in self.partitions and not facts.injects:
+                self.identified(per, ask(per, self._native(self._scope)))
+        return describe(self._scope, facts, self.partitions)
 
     def route(self) -> Iterable[Met]:
         """Return the breakers and plans of the route's guards, reached or not, outermost first."""
@@ -126,7 +138,7 @@ class Exchange(Holder):
             hold.answered()
         if self.keeps and not self.replaced and not self.troubled and not head.get("trailers", False):
             response = Response(head["status"], text(head.get("headers", ())))
-            self._tee = tee(self.responder.cache, self.request(), response)
+            self._tee = tee(self.responder.cache, self.request(self.keeps), response, self.keeps)
 
     def _continue(self, message: Message) -> None:
         kind = message["type"]
@@ -146,8 +158,8 @@ class Exchange(Holder):
     def _end(self, *, before_trailers: bool = False) -> None:
         if self._tee is not None:
             # Asked again: what happened since the start counts too.
-            if not self.troubled and not is_personal(self._scope, self._facts(self._scope)):
-                self._tee.keep()
+            if not self.troubled:
+                self._tee.keep(personal=is_personal(self._scope, self._facts(self._scope)))
             self._tee = None
         head = self._head
         if head is None or not self.holds or (before_trailers and head.get("trailers", False)):
@@ -176,8 +188,9 @@ class Exchange(Holder):
         self.replaced = True
         if self.met is not None and not isinstance(trouble, CallFailedError):
             self._note_origin(trouble)
-        request = self._with_native()
-        response = await self.responder.answer(request, trouble, self.plan_for(trouble))
+        plan = self.plan_for(trouble)
+        request = self._with_native(plan)
+        response = await self.responder.answer(request, trouble, plan)
         self._tell(request, trouble)
         return Answer(response)
 
@@ -190,16 +203,17 @@ class Exchange(Holder):
         failure = failure_answered(self, head["status"], _retry_after(head), error)
         if failure is None:
             return None
-        request = self._with_native()
-        response = await self.responder.attempt(request, failure, self.plan_for(failure))
+        plan = self.plan_for(failure)
+        request = self._with_native(plan)
+        response = await self.responder.attempt(request, failure, plan)
         if response is None:
             return None
         self.replaced = True
         self._tell(request, failure)
         return Answer(response)
 
-    def _with_native(self) -> Request:
-        return replace(self.request(), native=self._native(self._scope))
+    def _with_native(self, plan: Plan) -> Request:
+        return replace(self.request(plan.replays), native=self._native(self._scope))
 
     def _tell(self, request: Request, trouble: Trouble) -> None:
         if isinstance(trouble, CallFailedError):

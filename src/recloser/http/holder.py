@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TypeAlias
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Final, TypeAlias
 
 from recloser.core.driver import Driver, Recorder
 from recloser.core.errors import FailedResultError
@@ -13,11 +14,14 @@ from recloser.core.retry_after import parse
 from recloser.core.scope import Scope
 from recloser.http.failure import Trouble
 from recloser.http.fault import Faults, of_status
+from recloser.http.keeping import Keeping, Per
 from recloser.http.plan import Plan
 from recloser.http.responder import Responder
 
 # A breaker that a request has met, with the plan of the guard that named it.
 Met: TypeAlias = tuple[str, Plan | None]
+
+_NONE: Final[Mapping[Per, str]] = MappingProxyType({})
 
 
 class Terms:
@@ -26,7 +30,7 @@ class Terms:
     Attributes:
         driver: Of the breaker.
         met: The breaker's name and the route's plan.
-        replays: Whether any plan may serve a response again.
+        replays: For whom plans want responses to be kept, to serve them again.
         answers_failures: Whether a plan answers failures that this breaker counts.
         faults: How exceptions are judged.
         times: Calls are timed, so that each needs a permit from its beginning.
@@ -53,7 +57,7 @@ class Terms:
         driver: Driver,
         met: Met,
         *,
-        replays: bool,
+        replays: frozenset[Keeping],
         answers_failures: bool,
         faults: Faults,
         inner_counts: bool | None,
@@ -146,29 +150,41 @@ class Holder(Scope):
     Attributes:
         met: The breakers met, outermost first; `None` until there is one.
         holds: Admissions that still wait for a verdict.
-        keeps: Whether any plan would serve this response again.
+        keeps: For whom plans would serve this response again.
         guarded: A guard let the endpoint run, or refused it: what the route checks before has been checked.
         replaced: The answer is recloser's own.
         disowned: The endpoint returned what `failure_if` counts as a failure.
+        partitions: Who asks, by what found it out.
     """
 
-    __slots__ = ("disowned", "guarded", "holds", "keeps", "met", "replaced", "responder")
+    __slots__ = ("disowned", "guarded", "holds", "keeps", "met", "partitions", "replaced", "responder")
 
     met: list[Met] | None
     holds: list[Hold]
+    keeps: frozenset[Keeping]
 
     def __init__(self, responder: Responder) -> None:
         super().__init__()
         self.responder = responder
         self.replaced = False
         self.met = None
+        self.partitions = _NONE
 
-    def meet(self, met: Met, replays: bool) -> None:
+    def identified(self, per: Per, name: str) -> None:
+        """Note who asks.
+
+        Args:
+            per: Has found it out.
+            name: Of the partition, `""` if it is not known.
+        """
+        self.partitions = {**self.partitions, per: name}
+
+    def meet(self, met: Met, replays: frozenset[Keeping]) -> None:
         """Note that the request depends on a breaker.
 
         Args:
             met: Its name, and the plan of the guard that names it.
-            replays: Whether a plan would serve this response again.
+            replays: For whom a plan would serve this response again.
         """
         if self.met is None:
             self.holds = []

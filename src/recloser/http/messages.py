@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -25,8 +25,11 @@ class Request:
         headers: Names in lower case, repeated fields in order.
         selecting: Header names in lower case that the application is known to read: the answer depends on them
             although no `Vary` may say so.
-        personal: Something else than a header tells who asks: a session, a signed-in user, a credential of the
-            route's security scheme.
+        credential: It carries a credential of the route's security schemes.
+        personal: Something else tells who asks: a session, a signed-in user.
+        once: Something of this one answer must not be repeated: a CSRF token, a nonce, a message.
+        partition: Whose private responses are meant; `""`: everybody's.
+        partitions: The names of partitions, as far as the route's plans need them and they are known.
         native: The framework's own request: Starlette's, Django's, or the ASGI scope. Only where the request is
             answered by a plan.
     """
@@ -39,7 +42,13 @@ class Request:
     query: str
     headers: Headers
     selecting: frozenset[str] = frozenset()
+    credential: bool = False
     personal: bool = False
+    once: bool = False
+    partition: str = ""
+    partitions: Mapping[Callable[..., Any], str] = field(
+        default_factory=dict[Callable[..., Any], str], compare=False, repr=False
+    )
     native: object = field(default=None, compare=False, repr=False)
 
     def header(self, name: str) -> str | None:

@@ -35,7 +35,7 @@ class Plan:
 
     Attributes:
         answers_failures: It answers counted failures too.
-        replays: Some strategy serves a response again.
+        replays: For whom strategies want responses to be kept, which they serve again.
         waits: Some strategy may need an event loop.
     """
 
@@ -51,7 +51,9 @@ class Plan:
         self.last = last
         self.on = on
         self.answers_failures = "failure" in on
-        self.replays = any(strategy.replays for strategy in self.strategies)
+        self.replays = frozenset(
+            strategy.keeping for strategy in self.strategies if strategy.keeping is not None
+        )
         self.waits = any(strategy.waits for strategy in self.strategies)
 
     def __eq__(self, other: object) -> bool:
@@ -94,7 +96,8 @@ class Plan:
 
     def public(self) -> Plan:
         """Return what may answer before a route has checked access: public responses of the past, or 503."""
-        return Plan((strategy for strategy in self.strategies if strategy.replays), self.last, self.on)
+        strategies = (strategy for strategy in self.strategies if _is_public(strategy))
+        return Plan(strategies, self.last, self.on)
 
     def problems(self, path: str, methods: AbstractSet[str]) -> list[Problem]:
         """Find the steps that can never answer.
@@ -130,3 +133,7 @@ class Plan:
         """
         lacks = ((index, strategy, strategy.lack(means)) for index, strategy in enumerate(self.strategies))
         return [Problem(f"{path}[{index}]", strategy.name, lack) for index, strategy, lack in lacks if lack]
+
+
+def _is_public(strategy: Strategy) -> bool:
+    return strategy.keeping is not None and strategy.keeping.per is None

@@ -12,21 +12,22 @@ from typing import ClassVar, Final, Self, cast
 
 from recloser.core.errors import ConfigurationError, Problem
 from recloser.http import problem
-from recloser.http.cache import ResponseCache
 from recloser.http.computed import Compute, Function
 from recloser.http.failure import Trouble
 from recloser.http.fixed import Claim, Fixed, Json, encoded_json, read_headers
+from recloser.http.keeping import Per
 from recloser.http.messages import Request, Response
 from recloser.http.page import Template
-from recloser.http.replay import may_replay, replay
+from recloser.http.stale import Stale
 from recloser.http.strategy import Means, Strategy
 
-__all__ = ["compute", "json", "response", "stale", "template", "unavailable"]
+__all__ = ["Stale", "Unavailable", "compute", "json", "response", "stale", "template", "unavailable"]
 
+NO_PER: Final = 'must be a function: a dependency of FastAPI\'s, or one of the request; in a declaration, "pkg.module:name"'
 NO_FUNCTION: Final = 'must be a function of the request and the error; in a declaration, "pkg.module:name"'
 
 
-def stale(seconds: float | timedelta) -> Strategy:
+def stale(seconds: float | timedelta, per: Per | None = None, shared: bool = False) -> Strategy:
     """Answer GET and HEAD with the last good response to this very request.
 
     Nothing is kept from requests with cookies or credentials, nor against a response's own Cache-Control.
@@ -34,15 +35,39 @@ def stale(seconds: float | timedelta) -> Strategy:
     Args:
         seconds: How long past its freshness a response may be served; without an explicit lifetime it is fresh
             for 0 seconds.
+        per: Whose response it is: a dependency of FastAPI's such as `current_user`, or a function of the
+            framework's request. It returns what never changes about an *authenticated* user, a str, int or UUID.
+            Private responses are then kept too, for that user alone; where it returns nothing or raises, none is.
+        shared: Keep responses to requests with cookies and credentials for everybody: none depends on them, by your
+            word.
 
     Raises:
-        ConfigurationError: `seconds` is no positive number.
+        ConfigurationError: Lists what is wrong with the arguments.
     """
+    problems: list[Problem] = []
     number = cast("object", seconds.total_seconds() if isinstance(seconds, timedelta) else seconds)
     if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < math.inf:
         fix = "must be a positive number of seconds (or a timedelta)"
-        raise ConfigurationError([Problem("stale", repr(seconds), fix)])
-    return Stale(float(number))
+        problems.append(Problem("stale", repr(seconds), fix))
+        number = math.inf
+    if per is not None and not (callable(cast("object", per)) and _is_hashable(per)):
+        problems.append(Problem("per", repr(per), NO_PER))
+    if not isinstance(cast("object", shared), bool):
+        problems.append(Problem("shared", repr(shared), "must be true or false"))
+    elif shared and per is not None:
+        fix = "must be left out beside per: what is kept for one user is not shared"
+        problems.append(Problem("shared", repr(shared), fix))
+    if problems:
+        raise ConfigurationError(problems)
+    return Stale(float(number), per, shared)
+
+
+def _is_hashable(value: object) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
 
 
 def json(body: object, *, status: int = 200, unsafe: bool = False) -> Strategy:
@@ -171,40 +196,6 @@ def _content_type(body: object, media_type: object) -> tuple[str, list[Problem]]
     says_charset = "charset=" in media_type.lower()
     is_marked = is_text and media_type.startswith("text/") and not says_charset
     return f"{media_type}; charset=utf-8" if is_marked else media_type, []
-
-
-@dataclass(frozen=True, slots=True)
-class Stale(Strategy):
-    """See `stale`."""
-
-    name: ClassVar[str] = "stale"
-    replays: ClassVar[bool] = True
-
-    seconds: float
-    cache: ResponseCache | None = field(default=None, compare=False, repr=False)
-
-    @property
-    def waits(self) -> bool:
-        """It is kept at hand."""
-        return False
-
-    def prepared(self, means: Means) -> Self:
-        """Look into the application's cache."""
-        return replace(self, cache=means.cache)
-
-    def answer(self, request: Request, error: Trouble) -> Response | None:
-        """Answer with what was kept, unless it is too old."""
-        if self.cache is None or not may_replay(request):
-            return None
-        kept = self.cache.find(request)
-        if kept is None:
-            return None
-        age = self.cache.age(kept)
-        return replay(request, kept, age=age, max_stale=self.seconds, detail=problem.detail_token(error))
-
-    def objection(self, methods: AbstractSet[str]) -> str:
-        """Object to routes that nothing can be kept of."""
-        return "" if "GET" in methods else "can never answer: responses are kept for GET routes only"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 from recloser.http import fields, freshness
-from recloser.http.cache import Kept
-from recloser.http.messages import Headers, Request, Response
+from recloser.http.kept import Kept
+from recloser.http.messages import Headers, Request, Response, joined
 
 # RFC 9110 §15.4.5: what a 304 repeats; Last-Modified where no ETag says more.
 _IN_NOT_MODIFIED: Final = frozenset(
     {"age", "cache-control", "cache-status", "content-location", "date", "etag", "expires", "vary"}
 )
+# Of a private response's directives, those that its user's own cache obeys (RFC 9111 §5.2.2).
+_FOR_A_USER: Final = frozenset({"max-age", "must-revalidate", "stale-if-error", "immutable"})
 # A cache may not evaluate these preconditions (RFC 9111 §4.3.2), and parts of a stale whole are not served.
 _BEYOND_A_CACHE: Final = ("range", "if-match", "if-unmodified-since")
 
@@ -49,6 +51,8 @@ def replay(request: Request, kept: Kept, *, age: int, max_stale: float, detail: 
         # RFC 9211 §2: the list grows from the origin's side to the client's.
         ("cache-status", f"{earlier}, {status}" if earlier else status),
     )
+    if request.partition:
+        headers = _for_its_user(headers)
     if _not_modified(request, kept.response):
         return Response(304, _for_not_modified(headers))
     headers += (("content-length", str(len(kept.response.body))),)
@@ -63,6 +67,18 @@ def _not_modified(request: Request, response: Response) -> bool:
     since = fields.timestamp(request.header("if-modified-since"))
     modified = fields.timestamp(response.header("last-modified"))
     return since is not None and modified is not None and modified <= since
+
+
+def _for_its_user(headers: Headers) -> Headers:
+    # What the application's own middleware says of it, such as `Vary: Cookie`, may be missing here.
+    control = fields.directives(joined(headers, "cache-control"))
+    said = [
+        name if argument is None else f"{name}={argument}"
+        for name, argument in control.items()
+        if name in _FOR_A_USER and (argument is None or argument.isdigit())
+    ]
+    kept = tuple(header for header in headers if header[0] != "cache-control")
+    return (*kept, ("cache-control", ", ".join(["private", *said])))  # RFC 9111 §5.2.2.7
 
 
 def _for_not_modified(headers: Headers) -> Headers:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 from recloser.core.errors import ConfigurationError, Problem
 from recloser.http import fields
-from recloser.http.cache import DEFAULT_MAX_BYTES, ResponseCache
+from recloser.http.backends import cache_of
 from recloser.http.declared import read_breaker_plan
 from recloser.http.failure import Trouble
 from recloser.http.fault import Faults
+from recloser.http.kept import Cache
 from recloser.http.messages import Headers, Request, Response
 from recloser.http.plan import Degraded, Plan
 from recloser.http.strategy import Means, Render, in_place
@@ -35,6 +36,7 @@ class RouteFacts:
         credentials: Headers in which a security scheme looks for a credential, in lower case.
         query_credentials: Query parameters in which one does.
         personal: Its answers may be personal for reasons that cannot be told.
+        injects: The framework solves dependencies for it: what names partitions is one of them.
         guards: Those that stand before the endpoint, outermost first.
         runner: What the framework runs endpoints with, and nothing else.
     """
@@ -43,6 +45,7 @@ class RouteFacts:
     credentials: frozenset[str] = frozenset()
     query_credentials: frozenset[str] = frozenset()
     personal: bool = False
+    injects: bool = False
     guards: tuple[Guarded, ...] = ()
     runner: CodeType | None = None
 
@@ -53,7 +56,7 @@ class Responder:
     Args:
         registry: Whose breakers open; a breaker's declared plan answers where no route has one.
         expose: Name breakers, strategies and errors in answers.
-        cache: Where the last good responses are kept; by default in this process, as the declaration says.
+        cache: Where the last good responses are kept; by default where the declaration says.
         random: Uniform in [0, 1), for jitter.
         in_thread: Runs what may block, see `Means`.
         render: The application's template engine, see `Means`.
@@ -63,7 +66,7 @@ class Responder:
         default: The plan where there is none.
 
     Raises:
-        ConfigurationError: Lists all that is wrong with the breakers' plans.
+        ConfigurationError: Lists all that is wrong with the cache and the breakers' plans.
     """
 
     def __init__(
@@ -71,23 +74,21 @@ class Responder:
         registry: Registry,
         *,
         expose: bool = False,
-        cache: ResponseCache | None = None,
+        cache: Cache | None = None,
         random: Callable[[], float] = randomness.random,
         in_thread: Callable[[Callable[[], object]], object] = in_place,
         render: Render | None = None,
         faults: Faults = Faults(),  # noqa: B008 - immutable
     ) -> None:
+        problems: list[Problem] = []
         if cache is None:
-            max_bytes = registry.declaration.cache.get("max_bytes", DEFAULT_MAX_BYTES)
-            assert isinstance(max_bytes, int)  # noqa: S101 - the declaration was checked
-            cache = ResponseCache(max_bytes)
+            cache, problems = cache_of(registry.declaration)
         self.registry = registry
         self.cache = cache
         self.faults = faults
         self.means = Means(cache, expose, random, in_thread, render)
         self.default = Plan().prepared(self.means)
         self._plans: dict[str, Plan] = {}
-        problems: list[Problem] = []
         for name, breaker in registry.declaration.breakers.items():
             if breaker.plan is not None:
                 plan, wrong = read_breaker_plan(breaker.plan)

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, TypeVar
 
 from recloser.http import fields
+from recloser.http.keeping import Keeping
 from recloser.http.messages import Headers, Request, Response, joined
+
+PUBLIC: Final = Keeping()
+_NOTHING: Final = frozenset[str]()
+_OF_CREDENTIALS: Final = frozenset({"credentials"})
+_OF_A_USER: Final = frozenset({"credentials", "user"})
 
 LONGEST_TARGET: Final = 2048  # characters of path and query
 _HOST: Final = re.compile(r"(?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?", re.IGNORECASE)
@@ -39,11 +46,13 @@ class RequestRule:
         section: The standard's section, or `personal` where the rule is recloser's own.
         reason: What is the matter, in a few words.
         applies: Tells whether it is the matter.
+        speaks_of: What it is about, where an author's word or a partition can lift it.
     """
 
     section: str
     reason: str
     applies: Callable[[Request], bool]
+    speaks_of: Literal["", "credentials", "user"] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +62,10 @@ class ResponseRule:
     section: str
     reason: str
     applies: Callable[[Response], bool]
+    speaks_of: Literal["", "credentials", "user"] = ""
+
+
+Rule = TypeVar("Rule", RequestRule, ResponseRule)
 
 
 def _says(*names: str) -> Callable[[Response], bool]:
@@ -79,11 +92,21 @@ REQUEST_RULES: Final = (
     RequestRule("RFC 9111 §3", "the method is not GET", lambda request: request.method != "GET"),
     RequestRule("RFC 9110 §9.3.1", "content may have selected the answer", _has_content),
     RequestRule(
-        "RFC 9111 §3.5", "the request carries credentials", _carries("authorization", "proxy-authorization")
+        "RFC 9111 §3.5",
+        "the request carries credentials",
+        _carries("authorization", "proxy-authorization"),
+        "credentials",
     ),
-    RequestRule("personal", "the request carries a cookie", _carries("cookie")),
-    RequestRule("personal", "the request says who asks", _carries(*_WHO_ASKS)),
-    RequestRule("personal", "a session, user or credential was involved", lambda request: request.personal),
+    RequestRule("personal", "the request carries a cookie", _carries("cookie"), "credentials"),
+    RequestRule("personal", "the request says who asks", _carries(*_WHO_ASKS), "credentials"),
+    RequestRule(
+        "personal",
+        "a credential of a security scheme was used",
+        lambda request: request.credential,
+        "credentials",
+    ),
+    RequestRule("personal", "a session or user was involved", lambda request: request.personal, "user"),
+    RequestRule("personal", "a token, nonce or message is for one answer only", lambda request: request.once),
     RequestRule(
         "RFC 9111 §5.2.1.5",
         "the request says no-store",
@@ -101,7 +124,7 @@ RESPONSE_RULES: Final = (
     ResponseRule("RFC 9111 §3", "the status is not 200", lambda response: response.status != 200),
     ResponseRule("RFC 9111 §5.2.2.5", "it says no-store", _says("no-store")),
     ResponseRule("RFC 9111 §5.2.2.4", "it says no-cache", _says("no-cache")),
-    ResponseRule("RFC 9111 §5.2.2.7", "it says private", _says("private")),
+    ResponseRule("RFC 9111 §5.2.2.7", "it says private", _says("private"), "user"),
     ResponseRule(
         "RFC 9111 §7.3", "it sets a cookie", lambda response: response.header("set-cookie") is not None
     ),
@@ -121,30 +144,51 @@ RESPONSE_RULES: Final = (
 )
 
 
-def obstacle(request: Request, response: Response) -> RequestRule | ResponseRule | None:
+def obstacle(
+    request: Request, response: Response, keeping: Keeping = PUBLIC
+) -> RequestRule | ResponseRule | None:
     """Find the first rule that forbids to keep a response.
 
     Args:
         request: What was asked.
         response: Its answer; the body is not looked at.
+        keeping: For whom. A partition is one user's: there his credentials forbid nothing, nor that the response
+            is his (`private`). Its author's word, `shared`, lifts what is said of credentials alone.
 
     Returns:
         The rule, or `None` if the response may be kept.
     """
-    of_request = next((rule for rule in REQUEST_RULES if rule.applies(request)), None)
-    return of_request or next((rule for rule in RESPONSE_RULES if rule.applies(response)), None)
+    lifted = _lifted(keeping)
+    of_request = next((rule for rule in _standing(REQUEST_RULES, lifted) if rule.applies(request)), None)
+    return of_request or next(
+        (rule for rule in _standing(RESPONSE_RULES, lifted) if rule.applies(response)), None
+    )
+
+
+def _lifted(keeping: Keeping) -> AbstractSet[str]:
+    if keeping.per is not None:
+        return _OF_A_USER
+    return _OF_CREDENTIALS if keeping.shared else _NOTHING
+
+
+def _standing(rules: tuple[Rule, ...], lifted: AbstractSet[str]) -> Iterator[Rule]:
+    return (rule for rule in rules if rule.speaks_of not in lifted)
 
 
 # A good answer is no longer the last good one once the same public request is answered by one of these.
 _OUTDATING: Final = frozenset({200, 204, 301, 302, 303, 307, 308, 401, 403, 404, 410, 451})
 
 
-def outdates(request: Request, response: Response) -> bool:
+def outdates(request: Request, response: Response, keeping: Keeping = PUBLIC) -> bool:
     """Tell whether a response that may not be kept shows that an older one must go (RFC 9111 §4).
 
-    The resource moved, vanished, became private or asks not to be stored any more.
+    The resource moved, vanished, became private or asks not to be stored any more. Wrong credentials show nothing of
+    what is kept for others, not even if that is `shared`.
     """
-    return response.status in _OUTDATING and not any(rule.applies(request) for rule in REQUEST_RULES)
+    lifted = _NOTHING if keeping.per is None else _OF_A_USER
+    return response.status in _OUTDATING and not any(
+        rule.applies(request) for rule in _standing(REQUEST_RULES, lifted)
+    )
 
 
 _UNKEPT: Final = frozenset(

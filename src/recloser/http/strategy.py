@@ -10,8 +10,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import ClassVar, Self, TypeAlias
 
-from recloser.http.cache import ResponseCache
 from recloser.http.failure import Trouble
+from recloser.http.keeping import Keeping
+from recloser.http.kept import Cache
 from recloser.http.messages import Request, Response
 
 # Renders a template for a request and the refusal or failure that it met.
@@ -41,7 +42,7 @@ class Means:
         render: The application's template engine, if it has one.
     """
 
-    cache: ResponseCache | None = None
+    cache: Cache | None = None
     expose: bool = False
     random: Callable[[], float] = random.random
     in_thread: Callable[[Callable[[], object]], object] = in_place
@@ -53,12 +54,20 @@ class Strategy(ABC):
 
     Attributes:
         name: How a declaration and an exposing answer call it.
-        replays: It serves a public response that the application once gave to such a request. Such an answer
-            may be cached, and may be given before a route's access checks have run; no other may.
+        replays: It serves a response that the application once gave to such a request. Such an answer says itself
+            how it may be cached.
     """
 
     name: ClassVar[str]
     replays: ClassVar[bool] = False
+
+    @property
+    def keeping(self) -> Keeping | None:
+        """For whom it wants responses to be kept, if it serves them again.
+
+        One that is kept for everybody may be given before a route's access checks have run; no other answer may.
+        """
+        return None
 
     @property
     def waits(self) -> bool:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from recloser.http.cache import ResponseCache
+from collections.abc import Iterable
+from dataclasses import replace
+
+from recloser.http.keeping import Keeping
+from recloser.http.kept import Cache
 from recloser.http.messages import Request, Response
 from recloser.http.storable import obstacle, outdates
 
@@ -12,15 +16,16 @@ class Tee:
 
     Args:
         cache: Where the response goes in the end.
-        request: What was asked.
+        wanted: What was asked, in each partition that keeps the response, and for how long past its freshness a
+            plan may serve it there (seconds).
         head: The response so far: status and headers.
     """
 
-    __slots__ = ("_cache", "_chunks", "_head", "_length", "_request")
+    __slots__ = ("_cache", "_chunks", "_head", "_length", "_wanted")
 
-    def __init__(self, cache: ResponseCache, request: Request, head: Response) -> None:
+    def __init__(self, cache: Cache, wanted: list[tuple[Request, float]], head: Response) -> None:
         self._cache = cache
-        self._request = request
+        self._wanted = wanted
         self._head = head
         self._chunks: list[bytes] | None = []
         self._length = 0
@@ -32,34 +37,59 @@ class Tee:
             self._chunks.append(bytes(chunk))
             if self._length > self._cache.max_body:
                 self._chunks = None
-                self._cache.forget(self._request)
+                for request, _ in self._wanted:
+                    self._cache.drop(request)
 
-    def keep(self) -> None:
-        """Keep the response: all of its body has passed."""
+    def keep(self, *, personal: bool, once: bool = False) -> None:
+        """Keep the response: all of its body has passed.
+
+        Args:
+            personal: By now a session or user was involved: only a partition may keep it.
+            once: By now a token, nonce or message was, which is for one answer only: nobody may.
+        """
         declared = self._head.header("content-length")
         complete = declared is None or declared == str(self._length)  # RFC 9111 §3.3
-        if self._chunks is not None and complete:
-            body = b"".join(self._chunks)
-            self._cache.keep(self._request, Response(self._head.status, self._head.headers, body))
+        if self._chunks is None or not complete or once:
+            return
+        response = Response(self._head.status, self._head.headers, b"".join(self._chunks))
+        for request, max_stale in self._wanted:
+            if request.partition or not personal:
+                self._cache.keep(request, response, max_stale=max_stale)
 
 
-def tee(cache: ResponseCache, request: Request, head: Response) -> Tee | None:
+def tee(cache: Cache, request: Request, head: Response, keepings: Iterable[Keeping]) -> Tee | None:
     """Begin to copy a response, if it may be kept.
 
     Args:
         cache: Where the response goes in the end.
-        request: What was asked.
+        request: What was asked, with the partitions that it belongs to.
         head: The response so far: status and headers.
+        keepings: For whom plans want to keep it.
 
     Returns:
         The copy, or `None`: nothing of the body is looked at.
     """
-    if obstacle(request, head) is not None:
-        if outdates(request, head):
-            cache.forget(request)
-        return None
+    wanted: dict[str, tuple[Request, float]] = {}
+    for keeping in keepings:
+        own = meant(request, keeping)
+        if own is None:
+            continue
+        if obstacle(own, head, keeping) is None:
+            _, longest = wanted.get(own.partition, (own, 0.0))
+            wanted[own.partition] = own, max(longest, keeping.seconds)
+        elif outdates(own, head, keeping):
+            cache.drop(own)
     declared = head.header("content-length")
     if declared is not None and declared.isdigit() and int(declared[:12]) > cache.max_body:
-        cache.forget(request)
+        for own, _ in wanted.values():
+            cache.drop(own)
         return None
-    return Tee(cache, request, head)
+    return Tee(cache, list(wanted.values()), head) if wanted else None
+
+
+def meant(request: Request, keeping: Keeping) -> Request | None:
+    """Return the request as it is in the partition of a plan; `None` if nobody knows which that is."""
+    if keeping.per is None:
+        return request
+    name = request.partitions.get(keeping.per)
+    return replace(request, partition=name) if name else None

@@ -18,11 +18,11 @@ class BadCache(LocMemCache):
         super().__init__("bad", params)
         self.trouble = trouble
 
-    def get(self, *args: object, **kwargs: object) -> object:
+    def get_many(self, *args: object, **kwargs: object) -> dict[object, object]:
         type(self).asked += 1
         if self.trouble == "slow":
             self.woken.wait(0.3)
-            return None
+            return {}
         raise ConnectionError("refused")
 
 

@@ -1,0 +1,56 @@
+"""Waiting for a thread without holding up an event loop, whichever one runs: asyncio's or trio's."""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def has_event_loop() -> bool:
+    """Tell whether an event loop runs in this thread. Nothing is imported to find that out."""
+    return _runs_asyncio() or _runs_trio()
+
+
+async def outcome(future: Future[T], timeout: float) -> T:  # noqa: ASYNC109 - the same under both
+    """Wait for a thread's result.
+
+    Args:
+        future: Of the thread.
+        timeout: Seconds to wait.
+
+    Raises:
+        TimeoutError: It was not done in time.
+    """
+    if not _runs_asyncio():
+        return await _trio_outcome(future, timeout)
+    import asyncio  # noqa: PLC0415 - it is there if it is what runs
+
+    try:
+        return await asyncio.wait_for(asyncio.wrap_future(future), timeout)
+    except TimeoutError:
+        # The loop may have been held up itself, while the result has long been there.
+        if future.done() and not future.cancelled():
+            return future.result()
+        raise
+
+
+async def _trio_outcome(future: Future[T], timeout: float) -> T:  # noqa: ASYNC109
+    import trio  # noqa: PLC0415 - it is there if it is what runs
+
+    # A limiter of its own: the threads of endpoints may all be busy waiting for what is out.
+    return await trio.to_thread.run_sync(
+        future.result, timeout, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1)
+    )
+
+
+def _runs_asyncio() -> bool:
+    asyncio: Any = sys.modules.get("asyncio")
+    return asyncio is not None and asyncio._get_running_loop() is not None  # noqa: SLF001 - it is its C function
+
+
+def _runs_trio() -> bool:
+    trio: Any = sys.modules.get("trio")
+    return trio is not None and bool(trio.lowlevel.in_trio_run())

@@ -1,0 +1,113 @@
+"""What a cache of responses holds, and what each of them can do, wherever it keeps them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable
+from typing import Final, NamedTuple, Protocol, TypeAlias
+
+from recloser.http import fields, freshness
+from recloser.http.messages import Headers, Request, Response
+from recloser.http.storable import kept_headers
+
+MAX_VARIANTS: Final = 8
+DEFAULT_MAX_BODY: Final = 1_000_000  # bytes
+_OVERHEAD: Final = 1_000  # bytes of objects around one response, about
+_PER_FIELD: Final = 150  # bytes of objects around one header
+
+Selection: TypeAlias = tuple[tuple[str, str | None], ...]
+
+
+class Kept(NamedTuple):
+    """A good response, kept for others.
+
+    Attributes:
+        response: Without the headers that belong to its first receiver.
+        selection: The request headers that it was selected by (RFC 9111 §4.1), `None` where absent.
+        lifetime: How long it is fresh (seconds).
+        stale_limit: How long it lets itself be served past that (seconds).
+        born: When its age was 0 (seconds of the cache's clock).
+        size: About the memory that it takes, in bytes.
+    """
+
+    response: Response
+    selection: Selection
+    lifetime: int
+    stale_limit: float
+    born: float
+    size: int
+
+
+class Cache(Protocol):
+    """Where the last good responses are kept, those of a partition apart from all others."""
+
+    @property
+    def max_body(self) -> int:
+        """The bytes of the longest body to keep."""
+        ...
+
+    def keep(self, request: Request, response: Response, *, max_stale: float = math.inf) -> None:
+        """Keep a response that is storable, instead of the one kept for such a request before.
+
+        Args:
+            request: What was asked.
+            response: The whole answer.
+            max_stale: For how long past its freshness a plan may serve it, in seconds.
+        """
+        ...
+
+    def find(self, request: Request) -> Kept | Awaitable[Kept | None] | None:
+        """Find the most recent response that a GET or HEAD request selects (RFC 9111 §4, §4.1).
+
+        Returns:
+            The response; where an event loop runs and this may take a while, what to await for it.
+        """
+        ...
+
+    def age(self, kept: Kept) -> int:
+        """Compute a response's current age (RFC 9111 §4.2.3), in whole seconds."""
+        ...
+
+    def drop(self, request: Request) -> None:
+        """Drop what is kept for the request's target in its own partition."""
+        ...
+
+    def forget(self, request: Request) -> None:
+        """Drop what is kept for the request's target in all partitions (RFC 9111 §4.4)."""
+        ...
+
+    def holds(self, path: str) -> bool:
+        """Tell cheaply whether anything may be kept for a path."""
+        ...
+
+
+def made(request: Request, response: Response, *, now: float, wall: float) -> Kept:
+    """Make what is to be kept of a response.
+
+    Args:
+        request: What was asked.
+        response: The whole answer.
+        now: Of the clock by which the cache measures ages (seconds).
+        wall: Seconds since the epoch; dates are compared with it.
+    """
+    varying = sorted(fields.members(response.header("vary")) | request.selecting)
+    selection = tuple((name, request.header(name)) for name in varying)
+    headers = kept_headers(response.headers)
+    target = (request.scheme, request.host, request.path, request.raw_path, request.query, request.partition)
+    return Kept(
+        response=Response(response.status, headers, response.body),
+        selection=selection,
+        lifetime=freshness.lifetime(response, wall),
+        stale_limit=freshness.stale_limit(response),
+        born=now - freshness.initial_age(response, wall),
+        size=len(response.body) + _OVERHEAD + sum(map(len, target)) + _text(headers) + _text(selection),
+    )
+
+
+def selects(request: Request, selection: Selection) -> bool:
+    """Tell whether a request has the headers that a response was selected by."""
+    return all(request.header(name) == value for name, value in selection)
+
+
+def _text(pairs: Selection | Headers) -> int:
+    return sum(len(name) + len(value or "") + _PER_FIELD for name, value in pairs)
