@@ -103,6 +103,31 @@ def test_check_of_plans_without_the_extra_says_how_to_get_it(tmp_path, capsys, m
     assert 'pip install "recloser[fastapi]"' in capsys.readouterr().err
 
 
+DECLARED = """
+expose = true
+secret = "s3cret"
+[breakers.inventory]
+[cache]
+url = "redis://ann:s3cret@cache.example/0"
+"""
+
+
+def test_check_shows_the_cache_and_no_secret(tmp_path, capsys, monkeypatch):
+    """Where responses are kept, without the password; that there is a secret, and nothing of it."""
+    path = tmp_path / "recloser.toml"
+    path.write_text(DECLARED)
+    assert cli.main(["check", str(path)]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["expose", "True", "declaration"] in lines
+    assert ["secret", "***", "declaration"] in lines
+    assert ["cache.url", "redis://***@cache.example/0", "cache"] in lines
+    monkeypatch.setattr(cli, "find_spec", lambda name: None if name == "redis" else object())
+    assert cli.main(["check", str(path)]) == 1
+    error = capsys.readouterr().err
+    assert 'cache.url needs redis-py: pip install "recloser[redis]"' in error
+    assert "s3cret" not in error
+
+
 def test_a_reader_that_has_seen_enough_is_no_error(shop):
     """`recloser check FILE | head -1` prints no traceback."""
     command = [sys.executable, "-c", "import sys; from recloser.cli import main; sys.exit(main())"]

@@ -88,6 +88,22 @@ def test_origins_routes_and_cache():
     assert declaration.cache == {"max_bytes": 1000}
 
 
+def test_the_cache_and_what_stands_outside_every_section():
+    """A server's URL and the secret are texts, whatever they look like; `expose` is JSON."""
+    declaration = declare(
+        RECLOSER_CACHE__URL="redis://:pw@127.0.0.1/0",
+        RECLOSER_CACHE__MAX_BODY="5000",
+        RECLOSER_EXPOSE="true",
+        RECLOSER_SECRET="12345",
+    )
+
+    assert declaration.cache == {"url": "redis://:pw@127.0.0.1/0", "max_body": 5000}
+    assert declaration.expose is True
+    assert declaration.secret == "12345"
+    assert declaration.provenance["cache.url"] == "environment:RECLOSER_CACHE__URL"
+    assert declaration.places["secret"] == "RECLOSER_SECRET"
+
+
 def test_the_process_environment_counts_by_default(monkeypatch):
     """Without `environ` the process's own variables are read, at the time of the call."""
     monkeypatch.setenv("RECLOSER_NAMESPACE", "shop")

@@ -167,3 +167,29 @@ def test_paths_are_known_as_long_as_anything_is_kept_of_them(clock):
     for number in range(20):
         kept.keep(request(path=f"/{number}"), response(b"x" * 1000))
     assert not kept.holds("/page")
+
+
+def test_partitions_are_apart(clock):
+    """What is kept for one user is found by no other, nor by everybody; eight variants are each one's own."""
+    kept = cache(clock)
+    ann, bob = (replace(request(), partition=f"str:{name}") for name in ("ann", "bob"))
+    kept.keep(ann, response(b"ann's"))
+    assert [kept.find(asked) is not None for asked in (ann, bob, request())] == [True, False, False]
+    kept.keep(bob, response(b"bob's"))
+    kept.drop(ann)
+    assert [kept.find(asked) is not None for asked in (ann, bob)] == [False, True]
+
+
+def test_forgetting_a_target_drops_it_in_all_partitions(clock):
+    """RFC 9111 §4.4: whoever changed it, it has changed for everybody. The account is kept."""
+    kept = cache(clock)
+    for partition in ("", "str:ann", "str:bob"):
+        kept.keep(replace(request(), partition=partition), response())
+        kept.keep(replace(request(query="a=1"), partition=partition), response())
+    kept.forget(request("POST"))
+    assert len(kept) == 3
+    assert kept.holds("/page")
+    kept.forget(request("POST", query="a=1"))
+    assert len(kept) == kept.size == 0
+    assert not kept.holds("/page")
+    assert not kept._shelves.of_target

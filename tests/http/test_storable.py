@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from http_tools import request, response
+from recloser.http.keeping import Keeping
 from recloser.http.storable import kept_headers, obstacle, outdates
 
 PLAIN = request()
@@ -25,6 +26,8 @@ FORBIDDEN = [
     ("RFC 9111 §3.5", request(proxy_authorization="Basic x"), GOOD),
     ("personal", request(cookie="session=1"), GOOD),
     ("personal", replace(PLAIN, personal=True), GOOD),
+    ("personal", replace(PLAIN, credential=True), GOOD),
+    ("personal", replace(PLAIN, once=True), GOOD),
     ("personal", request(x_api_key="x"), GOOD),
     ("personal", request(x_forwarded_user="ann"), GOOD),
     ("personal", request(x_csrftoken="x"), GOOD),
@@ -76,6 +79,44 @@ def test_what_a_rule_forbids_is_not_kept(section, asked, answered):
 def test_what_no_rule_forbids_is_kept(section, asked, answered):
     """Nothing more is refused than the rules say."""
     assert obstacle(asked, answered) is None
+
+
+OF_ANN = Keeping(per=lambda request: "ann")
+SHARED = Keeping(shared=True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered", "is_hers", "is_shared"),
+    [
+        (request(cookie="session=1"), GOOD, True, True),
+        (request(authorization="Bearer x"), GOOD, True, True),
+        (request(x_forwarded_user="ann"), GOOD, True, True),
+        (replace(PLAIN, credential=True), GOOD, True, True),
+        (replace(PLAIN, personal=True), GOOD, True, False),
+        (PLAIN, response(cache_control="private"), True, False),
+        (replace(PLAIN, once=True), GOOD, False, False),
+        (PLAIN, response(cache_control="private, no-store"), False, False),
+        (PLAIN, response(cache_control="no-cache"), False, False),
+        (PLAIN, response(set_cookie="a=b"), False, False),
+        (PLAIN, response(vary="*"), False, False),
+        (PLAIN, response(content_security_policy="script-src 'nonce-r4nd0m'"), False, False),
+        (PLAIN, response(status=404), False, False),
+        (request("POST"), GOOD, False, False),
+        (request(cache_control="no-store"), GOOD, False, False),
+    ],
+)
+def test_what_a_partition_and_an_authors_word_lift(asked, answered, is_hers, is_shared):
+    """All of it is forbidden to a public cache (RFC 9111 §3.5, §5.2.2.7); each lifts what it speaks of, and no more."""
+    assert obstacle(asked, answered) is not None
+    assert (obstacle(asked, answered, OF_ANN) is None) is is_hers
+    assert (obstacle(asked, answered, SHARED) is None) is is_shared
+
+
+def test_credentials_outdate_their_own_partition_only():
+    """Whoever has lost access loses her page; nobody can drop a shared one by wrong credentials."""
+    asked, denied = request(authorization="Bearer wrong"), response(status=401)
+    assert outdates(asked, denied, OF_ANN)
+    assert not outdates(asked, denied, SHARED)
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def read(key: str, data: bytes) -> tuple[str, tuple[Stored, ...]]:
             variants.append(_variant(plain, content[start:end]))
             start = end
         return str(head["generation"]), tuple(variants)
-    except (KeyError, TypeError, ValueError, RecursionError, struct.error) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError, struct.error) as error:
         raise CorruptError(f"{type(error).__name__}: {error}") from None
 
 
