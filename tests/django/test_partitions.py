@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
@@ -15,6 +17,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from shopsite.tools import trip
 
+from cache_server import Valkey
 from recloser.django import conf, guard, registry
 from recloser.http import plans
 
@@ -230,6 +233,26 @@ def test_partitions_are_kept_apart_in_djangos_caches_too(clients, settings):
     assert (ann.get("/own/").content, bob.get("/own/").content) == (b"for ann", b"for bob")
     assert Client().get("/own/").status_code == 503
     assert len(caches["responses"]._cache) == 3
+
+
+def test_a_server_of_the_fleet_may_be_declared(clients, settings):
+    """In Django's own spelling: two workers, one server."""
+    server = Valkey()
+    try:
+        settings.RECLOSER = {**settings.RECLOSER, "CACHE": {"url": server.url}}
+        ann, bob = clients.values()
+        ann.get("/own/")
+        conf.installation().responder.cache.flush()
+        conf.on_setting_changed(setting="RECLOSER")  # as good as another process
+        trip()
+        end = time.monotonic() + 10  # a busy machine may take longer than the 50 ms
+        while ann.get("/own/").content != b"for ann":
+            assert time.monotonic() < end
+            conf.on_setting_changed(setting="RECLOSER")
+            trip()
+        assert bob.get("/own/").status_code == 503
+    finally:
+        server.kill()
 
 
 @hypothesis_settings(

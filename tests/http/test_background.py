@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextvars import ContextVar
 
 import pytest
 
+from recloser.http import background
 from recloser.http.background import MAX_WAITING, MAX_WEIGHT, Background
 
 name: ContextVar[str] = ContextVar("name", default="nobody")
@@ -92,6 +94,18 @@ def test_no_more_threads_than_allowed():
     for _ in range(10):
         background.begin(lambda: None).result(10)
     assert sum(thread.name == "counted" for thread in threading.enumerate()) == 2
+
+
+def test_idle_threads_end_and_others_begin_when_needed(monkeypatch):
+    """Nothing is left of a cache that nobody uses any more."""
+    monkeypatch.setattr(background, "IDLE", 0.01)
+    idle = Background("idle", 2)
+    for _ in range(2):
+        assert idle.begin(lambda: 5).result(10) == 5
+        end = time.monotonic() + 10
+        while any(thread.name == "idle" for thread in threading.enumerate()):
+            assert time.monotonic() < end
+            time.sleep(0.01)
 
 
 def test_a_thread_that_cannot_start_harms_nobody(monkeypatch, caplog):

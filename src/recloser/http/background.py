@@ -1,4 +1,4 @@
-"""Threads for what must not hold up a response; made when they are needed, and anew after a fork."""
+"""Threads for what must not hold up a response; made when they are needed, and anew after a fork; ended when idle."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 MAX_WAITING: Final = 256
 MAX_WEIGHT: Final = 16_000_000
+IDLE: Final = 60.0  # seconds
 
 
 class _Task(NamedTuple):
@@ -44,11 +45,24 @@ class _Waiting:
             self.changed.notify()
         return True
 
+    def takes_another(self, most: int) -> bool:
+        with self.changed:
+            takes = self.threads < most
+            self.threads += takes
+        return takes
+
+    def lost_one(self) -> bool:
+        with self.changed:
+            self.threads -= 1
+            return self.threads > 0
+
     def work(self) -> None:
         while True:
             with self.changed:
                 while not self.tasks:
-                    self.changed.wait()
+                    if not self.changed.wait(IDLE) and not self.tasks:
+                        self.threads -= 1
+                        return
                 _, task = self.tasks.popitem(last=False)
                 self.weight -= task.weight
             task.call()
@@ -115,14 +129,12 @@ class Background:
             waiting = self._waiting = _Waiting()
         if not waiting.put(key, task):
             return False
-        if waiting.threads < self._most:
-            waiting.threads += 1
+        if waiting.takes_another(self._most):
             # Not in the context of the request that happens to be the first: the thread would keep it for ever.
             thread = Thread(target=waiting.work, name=self._name, daemon=True)
             try:
                 Context().run(thread.start)
             except RuntimeError as error:  # the interpreter is ending, or there are too many threads
-                waiting.threads -= 1
                 logger().warning("%s cannot start: %s", self._name, error)
-                return waiting.threads > 0
+                return waiting.lost_one()
         return True
