@@ -9,7 +9,7 @@ import pytest
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
 from fastapi.security import HTTPBearer, OAuth2PasswordBearer
 from fastapi.testclient import TestClient
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, Response
@@ -18,7 +18,8 @@ from starlette.routing import Route
 from http_tools import Clock, ask, cache, shop
 from recloser import ConfigurationError
 from recloser.fastapi import guard, install
-from recloser.http import plans
+from recloser.http import background, plans, remote
+from recloser.http.remote import RemoteCache
 
 USERS = {"a": "ann", "b": "bob", "c": "cid"}
 token_of = OAuth2PasswordBearer("token", auto_error=False)
@@ -41,11 +42,11 @@ async def own_page(user: Annotated[str, Depends(current_user)]):
 class Shop:
     """An application with one guarded page, and a circuit that can be opened."""
 
-    def __init__(self, page=own_page, *, stale=None, before=(), router=False, app=None, **breaker):
+    def __init__(self, page=own_page, *, stale=None, before=(), router=False, app=None, kept=None, **breaker):
         clock = Clock()
         self.registry = shop(clock, **breaker)
         self.app = app or FastAPI()
-        self.cache = cache(clock)
+        self.cache = kept or cache(clock)
         install(self.app, self.registry, cache=self.cache)
         if page is None:
             return
@@ -128,6 +129,33 @@ VISITS = st.lists(
 @given(VISITS, VISITS, st.lists(st.sampled_from(["a", "b"]), max_size=2))
 def test_no_two_users_ever_see_each_others_pages(before, during, changing):
     """Whoever visited, however answers were marked, and whatever was changed meanwhile."""
+    keep_apart(before, during, changing)
+
+
+class Drawer(dict):
+    """A cache outside the process, as far as its cache can tell."""
+
+    def load(self, *keys):
+        return [self.get(key) for key in keys]
+
+    def save(self, key, data, seconds):
+        self[key] = data
+
+    def drop(self, key):
+        self.pop(key, None)
+
+
+@settings(max_examples=30, deadline=None)
+@given(VISITS, VISITS, st.lists(st.sampled_from(["a", "b"]), max_size=2))
+def test_nor_do_they_where_the_fleet_shares_a_cache(before, during, changing):
+    """The same, kept outside the process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(background, "IDLE", 0.1)
+        patch.setattr(remote, "READ_TIMEOUT", 10.0)
+        keep_apart(before, during, changing, RemoteCache(Drawer(), namespace="shop"))
+
+
+def keep_apart(before, during, changing, kept=None):
     visits = iter([])
 
     async def page(user: Annotated[str | None, Depends(somebody)]):
@@ -138,7 +166,7 @@ def test_no_two_users_ever_see_each_others_pages(before, during, changing):
 
     async def change() -> None: ...
 
-    shop = Shop(page, stale=plans.stale(600, per=somebody))
+    shop = Shop(page, stale=plans.stale(600, per=somebody), kept=kept)
     shop.app.post("/page")(change)
     visits = iter(before)
     for visit in before:
@@ -146,7 +174,11 @@ def test_no_two_users_ever_see_each_others_pages(before, during, changing):
         assert shop.ask(headers=visit.headers).body == expected
     for _ in changing:
         anyio.run(ask, shop.app, "/page", "POST")
+    if kept is not None:
+        kept.flush()
     shop.open()
+    if before and not changing and all(not visit.marks for visit in before) and before[0].user in USERS:
+        assert shop.ask(headers=before[0].headers).status == 200  # it can fail: something is kept
     for visit in during:
         told = shop.ask(headers=visit.headers)
         assert told.status in {200, 503}

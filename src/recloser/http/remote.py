@@ -103,6 +103,7 @@ class RemoteCache:
         self._order = count(1)
         self._debts: dict[str, _Debt] = {}
         self._has_told = False
+        self._gives_up = False
 
     def __repr__(self) -> str:
         return f"<RemoteCache {self._shelf}>"
@@ -223,9 +224,9 @@ class RemoteCache:
 
     def _owe(self, key: str, data: bytes | None) -> None:
         if len(self._debts) >= MAX_DEBTS and key not in self._debts:
-            logger().error(
-                "%s: %d invalidations cannot be written; the oldest is given up", self._shelf, MAX_DEBTS
-            )
+            if not self._gives_up:
+                self._gives_up = True
+                logger().error("%s: too many invalidations wait; the oldest are given up", self._shelf)
             self._debts.pop(next(iter(self._debts), ""), None)
         number = next(self._order)
         self._debts[key] = _Debt(number, data)
@@ -249,6 +250,7 @@ class RemoteCache:
             paid = self._debts.pop(key, None)
             if paid is not None and paid is not debt:  # a later one, from another thread
                 self._debts.setdefault(key, paid)
+        self._gives_up = False
         return True
 
     # -- both ----------------------------------------------------------------------------------------------
