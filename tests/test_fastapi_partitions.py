@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from http_tools import Clock, ask, cache, shop
@@ -343,8 +343,6 @@ def test_streams_are_kept_in_partitions_too():
     """An async generator endpoint's stream belongs to its user."""
 
     async def page(user: Annotated[str, Depends(current_user)]):
-        from starlette.responses import StreamingResponse
-
         async def parts():
             yield f"for {user}"
 
@@ -354,6 +352,22 @@ def test_streams_are_kept_in_partitions_too():
     shop.ask("a")
     shop.open()
     assert shop.ask("a").body == b"for ann"
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_session_that_a_stream_begins_makes_it_personal(own):
+    """It is asked again at the end: a partition keeps it, everybody's cache does not."""
+
+    async def page(request: Request, user: Annotated[str | None, Depends(somebody)]):
+        async def parts():
+            yield f"for {user}"
+            request.scope["session"] = {"seen": True}
+
+        return StreamingResponse(parts())
+
+    shop = Shop(page, stale=plans.stale(600, per=somebody) if own else plans.stale(600, shared=True))
+    assert shop.ask("a").body == b"for ann"
+    assert len(shop.cache) == own
 
 
 def test_a_breakers_own_plan_cannot_depend_on_a_route():
@@ -372,14 +386,14 @@ def test_a_dependency_is_never_called_with_a_request():
         called.append(value)
         return "everybody"
 
-    async def late():
-        return "late"
+    async def late(request):
+        return PlainTextResponse("late")
 
     before = len(shop.cache)
     shop.app.router.routes.append(
         Route("/late", guard("inventory", plan=[plans.stale(600, per=named)])(late))
     )
-    shop.ask("a", "/late")
+    assert shop.ask("a", "/late").body == b"late"
     assert len(shop.cache) == before
     assert called == []
 

@@ -66,6 +66,11 @@ def streamed(request: HttpRequest) -> StreamingHttpResponse:
     return StreamingHttpResponse(part for part in ["for ", request.user.username])
 
 
+@guard("inventory", plan=OWN)
+def streamed_form(request: HttpRequest) -> StreamingHttpResponse:
+    return StreamingHttpResponse(make(request) for make in [lambda request: "for ", get_token])
+
+
 @guard("inventory", plan=[plans.stale(600, per=lambda request: request.user)])
 def by_object(request: HttpRequest) -> HttpResponse:
     return HttpResponse("personal")
@@ -93,7 +98,19 @@ def routed(request: HttpRequest) -> HttpResponse:
 
 URLS = tuple(
     path(f"{view.__name__}/", view, name=view.__name__)
-    for view in (own, own_async, by_coroutine, members, form, streamed, by_object, by_mistake, shared, routed)
+    for view in (
+        own,
+        own_async,
+        by_coroutine,
+        members,
+        form,
+        streamed,
+        streamed_form,
+        by_object,
+        by_mistake,
+        shared,
+        routed,
+    )
 )
 
 
@@ -168,12 +185,13 @@ def test_who_signs_in_as_another_user_sees_that_users_pages(client):
     assert client.get("/own/").status_code == 503
 
 
-def test_a_page_with_a_token_is_kept_for_nobody(clients):
-    """A CSRF token, a nonce, a message belong to one answer, whoever it was for."""
-    clients["ann"].get("/form/")
+@pytest.mark.parametrize("page", ["/form/", "/streamed_form/"])
+def test_a_page_with_a_token_is_kept_for_nobody(clients, page):
+    """A CSRF token, a nonce, a message belong to one answer, whoever it was for, and whenever it is made."""
+    text(clients["ann"].get(page))
     trip()
 
-    assert clients["ann"].get("/form/").status_code == 503
+    assert clients["ann"].get(page).status_code == 503
 
 
 def test_a_user_object_is_no_name(clients, caplog):
