@@ -376,6 +376,22 @@ def test_a_breakers_own_plan_cannot_depend_on_a_route():
         Shop(None, stocks={"plan": [{"stale": {"seconds": 5, "per": f"{__name__}:current_user"}}]})
 
 
+@pytest.mark.parametrize("router", [True, False])
+def test_a_name_that_could_not_be_imported_in_time_is_an_error_at_the_start(router, monkeypatch):
+    """Modules that import each other: without the dependency nothing would ever be kept, and nobody told."""
+
+    async def page():
+        return "personal"
+
+    shop = Shop(page, stale={"stale": {"seconds": 5, "per": f"{__name__}:late_user"}}, router=router)
+    monkeypatch.setitem(globals(), "late_user", somebody)
+    with (
+        pytest.raises(ConfigurationError, match="a name that can be imported when guard"),
+        TestClient(shop.app),
+    ):
+        pass
+
+
 def test_a_dependency_is_never_called_with_a_request():
     """A route that was added too late keeps nothing: nobody knows what its guard would find."""
     shop = Shop()

@@ -23,13 +23,13 @@ R = TypeVar("R")
 # Names of parameters to the dependencies that they ask for.
 Asked: TypeAlias = Mapping[str, Per]
 
-_PREFIX: Final = "recloser_per_"
+PREFIX: Final = "recloser_per_"
 
 
 def asked(pers: Iterable[Per], signature: Signature) -> Asked:
     """Choose the names of parameters that a signature does not have yet."""
-    taken = sum(name.startswith(_PREFIX) for name in signature.parameters)
-    return {f"{_PREFIX}{taken + index}": per for index, per in enumerate(pers)}
+    taken = sum(name.startswith(PREFIX) for name in signature.parameters)
+    return {f"{PREFIX}{taken + index}": per for index, per in enumerate(pers)}
 
 
 def asking(signature: Signature, asked: Asked) -> Signature:

@@ -17,6 +17,7 @@ from recloser.asgi import CircuitBreakerMiddleware
 from recloser.core.errors import Problem
 from recloser.fastapi.dependencies import WRAPPERS, Breaker
 from recloser.fastapi.early import Entry, before, tree
+from recloser.fastapi.partitions import PREFIX
 from recloser.http.guarded import Guarded, guards_of, unknown
 from recloser.http.responder import Responder, RouteFacts
 from recloser.http.wire import ASGIScope
@@ -84,7 +85,8 @@ class Survey:
     def _check(self, route: _Route) -> None:
         for function in route.functions:
             for guard in guards_of(function):
-                self.problems += guard.bind(self._responder, f"{route.title}: ", route.methods)
+                problems = guard.bind(self._responder, f"{route.title}: ", route.methods)
+                self.problems += problems or _unsolved(route, guard)
         for dependant in tree(route.dependant):
             if isinstance(dependant.call, Breaker):
                 name = dependant.call.name
@@ -106,6 +108,7 @@ class Survey:
                 for route in guarded:
                     place = entry.place(route.endpoint)
                     place.guarded.bind(self._responder, methods=methods)
+                    self.problems += _unsolved(route, place.guarded)
                     place.stands_after(before(entry, route.dependant))
 
 
@@ -122,6 +125,19 @@ class _Route(NamedTuple):
     @property
     def functions(self) -> Iterable[object]:
         return vars(self.endpoint).values() if isinstance(self.endpoint, type) else (self.endpoint,)
+
+
+def _unsolved(route: _Route, guard: Guarded) -> list[Problem]:
+    # Who asks must be known by a dependency of the route, or nothing would ever be kept.
+    if route.dependant is None:
+        return []
+    solved = {part.call for part in tree(route.dependant) if (part.name or "").startswith(PREFIX)}
+    fix = "must be a function, or a name that can be imported when guard(...) is called: it becomes a dependency"
+    return [
+        Problem(f"{route.title}: {guard!r}.plan", f"per={per!r}", fix)
+        for per in guard.pers
+        if per not in solved
+    ]
 
 
 def early_guards(dependant: Any) -> list[Entry]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
@@ -14,6 +14,7 @@ from recloser.core.policy import nearest
 from recloser.http.declared import PlanForm, read_plan
 from recloser.http.fault import Faults
 from recloser.http.holder import Hold, Holder, Met, Terms
+from recloser.http.keeping import Per
 from recloser.http.plan import Plan
 from recloser.http.responder import Responder
 
@@ -107,6 +108,11 @@ class Guarded:
     def answers_failures(self) -> bool:
         """Whether a plan answers failures of this guard's breaker; known once the guard was entered."""
         return self._terms.answers_failures
+
+    @property
+    def pers(self) -> Iterator[Per]:
+        """What names the partitions of its plan; it must be bound."""
+        return (keeping.per for keeping in self._terms.replays if keeping.per is not None)
 
     def met(self, responder: Responder) -> Met:
         """Return the breaker's name and the plan, as they are for `responder`."""
