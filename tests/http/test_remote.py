@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 
+import anyio
 import pytest
 
 from http_tools import Clock, request, response
@@ -140,3 +142,32 @@ def test_who_refuses_is_not_asked_again_and_again(cache, drawer, caplog):
     assert caplog.text.count("keeps nothing: ConnectionError: refused") == 3
     assert repr(cache).startswith("<RemoteCache ")
     assert cache.holds("/anything")
+
+
+@pytest.mark.parametrize("backend", [None, "asyncio", "trio"])
+def test_a_question_that_came_too_late_is_never_asked(cache, drawer, monkeypatch, backend):
+    """Those who waited have gone: a cache that comes back is not flooded with what they wanted."""
+    monkeypatch.setattr(remote, "READ_TIMEOUT", 0.02)
+    opened, asked = threading.Event(), []
+
+    def slowly(*keys):
+        asked.append(keys)
+        assert opened.wait(10)
+        return [None] * len(keys)
+
+    drawer.load = slowly
+    readers = cache._readers
+    for _ in range(4):  # all threads are busy
+        readers.begin(slowly)
+    end = time.monotonic() + 10
+    while len(asked) < 4:
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+    async def find():
+        return await cache.find(request())
+
+    assert (cache.find(request()) if backend is None else anyio.run(find, backend=backend)) is None
+    opened.set()
+    readers.begin(lambda: None).result(10)
+    assert len(asked) == 4

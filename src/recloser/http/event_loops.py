@@ -14,18 +14,33 @@ def has_event_loop() -> bool:
     return _runs_asyncio() or _runs_trio()
 
 
-async def outcome(future: Future[T], timeout: float) -> T:  # noqa: ASYNC109 - the same under both
-    """Wait for a thread's result.
+def waited(future: Future[T], timeout: float) -> T:
+    """Wait for a thread's result where no event loop runs.
 
     Args:
-        future: Of the thread.
+        future: Of the thread; one that has not begun by then never does.
         timeout: Seconds to wait.
 
     Raises:
         TimeoutError: It was not done in time.
     """
-    if not _runs_asyncio():
+    try:
+        return future.result(timeout)
+    finally:
+        future.cancel()
+
+
+async def awaited(future: Future[T], timeout: float) -> T:  # noqa: ASYNC109 - the same under both
+    """Wait for a thread's result on an event loop; as `waited`."""
+    try:
+        if _runs_asyncio():
+            return await _asyncio_outcome(future, timeout)
         return await _trio_outcome(future, timeout)
+    finally:
+        future.cancel()
+
+
+async def _asyncio_outcome(future: Future[T], timeout: float) -> T:  # noqa: ASYNC109
     import asyncio  # noqa: PLC0415 - it is there if it is what runs
 
     try:

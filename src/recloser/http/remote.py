@@ -20,7 +20,7 @@ from recloser.core.errors import CallRejectedError
 from recloser.core.log import logger
 from recloser.http import frames
 from recloser.http.background import Background
-from recloser.http.event_loops import has_event_loop, outcome
+from recloser.http.event_loops import awaited, has_event_loop, waited
 from recloser.http.kept import DEFAULT_MAX_BODY, MAX_VARIANTS, Kept, made
 from recloser.http.messages import Request, Response
 
@@ -120,7 +120,7 @@ class RemoteCache:
             return self._find_async(request, keys)
         try:
             with self._reads.calling():
-                found = self._readers.begin(partial(self._shelf.load, *keys)).result(READ_TIMEOUT)
+                found = waited(self._readers.begin(partial(self._shelf.load, *keys)), READ_TIMEOUT)
         except Exception as error:
             self._missed(error)
             return None
@@ -129,7 +129,7 @@ class RemoteCache:
     async def _find_async(self, request: Request, keys: _Keys) -> Kept | None:
         try:
             async with self._reads.calling():
-                found = await outcome(self._readers.begin(partial(self._shelf.load, *keys)), READ_TIMEOUT)
+                found = await awaited(self._readers.begin(partial(self._shelf.load, *keys)), READ_TIMEOUT)
         except Exception as error:
             self._missed(error)
             return None
