@@ -370,6 +370,27 @@ def test_a_session_that_a_stream_begins_makes_it_personal(own):
     assert len(shop.cache) == own
 
 
+def test_a_failure_is_answered_with_the_users_own_page_too():
+    """A plan that answers counted failures knows who asks as well."""
+    failing = []
+
+    async def page(user: Annotated[str, Depends(current_user)]):
+        if failing:
+            raise ConnectionError
+        return f"for {user}"
+
+    shop = Shop(None)
+    own = guard("payments", plan=[plans.stale(600, per=current_user)], on=("open", "failure"))
+    shop.app.get("/page")(own(page))
+    assert shop.ask("a").body == b'"for ann"'
+    failing.append(True)
+    assert shop.ask("a").body == b'"for ann"'
+    shop.registry["payments"].reset(by="ann", reason="another failure")
+    told = shop.ask("b")
+    assert told.status >= 500 or isinstance(told.error, ConnectionError)
+    assert b"ann" not in told.body
+
+
 def test_a_breakers_own_plan_cannot_depend_on_a_route():
     """FastAPI solves dependencies for routes: an error at the start says where to write it."""
     with pytest.raises(ConfigurationError, match=r"must stand in the plan of a guard, guard\(\.\.\., plan="):
