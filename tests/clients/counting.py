@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 from typing import NamedTuple
 
 from recloser import CircuitBreaker
+from recloser.core.permit import Permit
+from recloser.registry import Registry
 
 
 class Counted(NamedTuple):
@@ -18,3 +21,10 @@ class Counted(NamedTuple):
 def counted(breaker: CircuitBreaker) -> Counted:
     numbers = breaker.snapshot()
     return Counted(numbers.calls - numbers.failures, numbers.failures, numbers.ignored)
+
+
+def permits_left(registry: Registry) -> list[Permit]:
+    """Return the permits of a registry's breakers that something still holds; other tests' are no concern."""
+    gc.collect()
+    drivers = [breaker._driver for breaker in registry.values()]
+    return [kept for kept in gc.get_objects() if isinstance(kept, Permit) and kept.driver in drivers]
