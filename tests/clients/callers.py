@@ -10,15 +10,22 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from io import BytesIO
 from types import ModuleType
 from typing import Any, TypeVar
 
+import aiohttp
 import httpx
 import httpx2
+import requests
 from anyio.from_thread import start_blocking_portal
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import EmptyPoolError
 
 from recloser.clients import httpx as guarded_httpx
 from recloser.clients import httpx2 as guarded_httpx2
+from recloser.clients.aiohttp import BreakerMiddleware
+from recloser.clients.requests import BreakerAdapter
 from recloser.registry import Registry
 
 T = TypeVar("T")
@@ -31,6 +38,9 @@ HASTE = 0.1
 
 TRUST = ssl.create_default_context()
 """Shared, because loading the certificates takes longer than most tests."""
+
+REDIRECTS = 20
+"""How many redirects the clients follow."""
 
 ADAPTERS: dict[ModuleType, ModuleType] = {httpx: guarded_httpx, httpx2: guarded_httpx2}
 
@@ -58,15 +68,27 @@ class Caller(ABC):
 
     Attributes:
         timeout_error: What its time-outs raise.
-        error: What its transport errors raise, time-outs among them.
+        body_timeout_error: What they raise within a body.
+        error: What its transport errors raise.
+        source_error: What the error of an upload's source becomes.
         decoding_error: What a body raises that does not decompress.
+        redirects_error: What too many redirects raise.
         pool_error: What waiting in vain for a connection raises.
+        status_error: The name of what a policy is shown for a bad status.
+        attempts: How often it sends a request whose connection breaks before the answer.
+        shares_pool: Whether its connection pool is one for all origins.
     """
 
     timeout_error: type[Exception]
+    body_timeout_error: type[Exception]
     error: type[Exception]
+    source_error: type[Exception] = LookupError
     decoding_error: type[Exception]
+    redirects_error: type[Exception]
     pool_error: type[Exception]
+    status_error: str
+    attempts = 1
+    shares_pool = True
 
     @abstractmethod
     def open(
@@ -108,12 +130,22 @@ class HttpxReply(Reply):
         self._response.close()
 
 
-class HttpxCaller(Caller):
+class OfHttpx(Caller):
+    """What both sides of httpx and httpx2 raise."""
+
+    status_error = "HTTPStatusError"
+
+    def __init__(self, library: ModuleType) -> None:
+        self.timeout_error = self.body_timeout_error = library.TimeoutException
+        self.error, self.decoding_error = library.TransportError, library.DecodingError
+        self.pool_error, self.redirects_error = library.PoolTimeout, library.TooManyRedirects
+
+
+class HttpxCaller(OfHttpx):
     """`httpx.Client` and `httpx2.Client`."""
 
     def __init__(self, library: ModuleType, transport: Any) -> None:
-        self.timeout_error, self.error = library.TimeoutException, library.TransportError
-        self.decoding_error, self.pool_error = library.DecodingError, library.PoolTimeout
+        super().__init__(library)
         self.client = library.Client(transport=transport, timeout=PATIENCE)
 
     def open(
@@ -150,12 +182,11 @@ class AsyncHttpxReply(Reply):
         self._run(self._response.aclose)
 
 
-class AsyncHttpxCaller(Caller):
+class AsyncHttpxCaller(OfHttpx):
     """`httpx.AsyncClient` and `httpx2.AsyncClient`, in an event loop of their own."""
 
     def __init__(self, library: ModuleType, transport: Any, run: Callable[..., Any]) -> None:
-        self.timeout_error, self.error = library.TimeoutException, library.TransportError
-        self.decoding_error, self.pool_error = library.DecodingError, library.PoolTimeout
+        super().__init__(library)
         self.client = library.AsyncClient(transport=transport, timeout=PATIENCE)
         self._run = run
 
@@ -187,6 +218,150 @@ class Parts:
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for part in self._parts:
             yield part
+
+
+class RequestsReply(Reply):
+    def __init__(self, response: requests.Response) -> None:
+        self.status = response.status_code
+        self._response = response
+        self._chunks: Iterator[bytes] = response.raw.stream(decode_content=False)
+
+    def read(self) -> bytes:
+        return self._response.content
+
+    def chunk(self) -> bytes:
+        return next(self._chunks, b"")
+
+    def close(self) -> None:
+        self._response.close()
+
+
+class RequestsCaller(Caller):
+    """`requests.Session`."""
+
+    timeout_error = requests.Timeout
+    body_timeout_error = requests.ConnectionError
+    error = requests.RequestException
+    decoding_error = requests.exceptions.ContentDecodingError
+    redirects_error = requests.TooManyRedirects
+    pool_error = EmptyPoolError
+    status_error = "HTTPError"
+    shares_pool = False
+
+    def __init__(self, adapter: BreakerAdapter) -> None:
+        self.session = requests.Session()
+        self.session.trust_env = False
+        self.session.max_redirects = REDIRECTS
+        self.session.mount("http://", adapter)
+        self.session.mount("https://", adapter)
+
+    def open(
+        self,
+        url: str,
+        method: str = "GET",
+        *,
+        body: Iterable[bytes] | None = None,
+        follow: bool = False,
+        timeout: float = PATIENCE,
+    ) -> Reply:
+        # A list would be taken for a form.
+        data = iter(body) if isinstance(body, list) else body
+        response = self.session.request(
+            method, url, data=data, stream=True, allow_redirects=follow, timeout=timeout
+        )
+        return RequestsReply(response)
+
+
+class ImpatientAdapter(HTTPAdapter):
+    """Does not wait for a connection for ever."""
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        pool = super().get_connection_with_tls_context(*args, **kwargs)
+        pool.urlopen = partial(type(pool).urlopen, pool, pool_timeout=HASTE)
+        return pool
+
+
+class AiohttpReply(Reply):
+    def __init__(self, response: aiohttp.ClientResponse, run: Callable[..., Any]) -> None:
+        self.status = response.status
+        self._response = response
+        self._run = run
+
+    def read(self) -> bytes:
+        return self._run(self._response.read)
+
+    def chunk(self) -> bytes:
+        return self._run(self._response.content.readany)
+
+    def close(self) -> None:
+        async def close() -> None:
+            self._response.close()
+
+        self._run(close)
+
+
+class AiohttpCaller(Caller):
+    """`aiohttp.ClientSession`, in an event loop of its own."""
+
+    timeout_error = body_timeout_error = pool_error = TimeoutError
+    error = source_error = decoding_error = aiohttp.ClientError
+    redirects_error = aiohttp.TooManyRedirects
+    status_error = "StatusError"
+    attempts = 2
+
+    def __init__(self, session: aiohttp.ClientSession, run: Callable[..., Any]) -> None:
+        self.session = session
+        self._run = run
+
+    def open(
+        self,
+        url: str,
+        method: str = "GET",
+        *,
+        body: Iterable[bytes] | None = None,
+        follow: bool = False,
+        timeout: float = PATIENCE,
+    ) -> Reply:
+        data: Any = None if body is None else Parts(body)
+        if isinstance(body, list):
+            data = BytesIO(b"".join(body))  # what it can send again is a file
+
+        async def send() -> aiohttp.ClientResponse:
+            return await self.session.request(
+                method,
+                url,
+                data=data,
+                allow_redirects=follow,
+                max_redirects=REDIRECTS + 1,
+                timeout=aiohttp.ClientTimeout(total=timeout),
+            )
+
+        return AiohttpReply(self._run(send), self._run)
+
+
+@contextmanager
+def requests_caller(registry: Registry, max_connections: int = 10) -> Iterator[Caller]:
+    """A session; `max_connections` to each host."""
+    inner = ImpatientAdapter(pool_maxsize=max_connections, pool_block=True)
+    caller = RequestsCaller(BreakerAdapter(registry, inner))
+    with caller.session:
+        yield caller
+
+
+@contextmanager
+def aiohttp_caller(registry: Registry, max_connections: int = 100) -> Iterator[Caller]:
+    """A session under asyncio; `max_connections` to all hosts together."""
+    with start_blocking_portal("asyncio") as portal:
+
+        async def session() -> aiohttp.ClientSession:
+            connector = aiohttp.TCPConnector(limit=max_connections, ssl=TRUST)
+            return aiohttp.ClientSession(connector=connector, middlewares=[BreakerMiddleware(registry)])
+
+        async def in_loop(function: Callable[..., Awaitable[T]], *args: object) -> T:
+            return await function(*args)
+
+        with portal.wrap_async_context_manager(portal.call(session)) as opened:
+            yield AiohttpCaller(opened, partial(portal.call, in_loop))
 
 
 @contextmanager
@@ -221,7 +396,7 @@ Opener = Callable[..., Any]
 
 
 def _openers() -> dict[str, Opener]:
-    openers: dict[str, Opener] = {}
+    openers: dict[str, Opener] = {"requests": requests_caller, "aiohttp": aiohttp_caller}
     for library in (httpx, httpx2):
         openers[library.__name__] = partial(httpx_caller, library)
         for backend in ("asyncio", "trio"):

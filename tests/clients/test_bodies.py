@@ -25,7 +25,7 @@ def test_a_body_that_breaks_half_way_is_a_failure(
     hangs = fault == "hang-in-body"
     reply = caller.open(server.url(f"/{fault}"), timeout=HASTE if hangs else PATIENCE)
     assert counted(breaker) == Counted()
-    with pytest.raises(caller.timeout_error if hangs else caller.error):
+    with pytest.raises(caller.body_timeout_error if hangs else caller.error):
         reply.read()
     assert counted(breaker) == Counted(failure=1)
     reply.close()

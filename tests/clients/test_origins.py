@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from clients.callers import Caller, Opener
+from clients.callers import REDIRECTS, Caller, Opener
 from clients.counting import Counted, counted
 from clients.misbehaving import Misbehaving
 from recloser import CircuitOpenError
@@ -62,7 +62,7 @@ def test_two_schemes_on_one_port_are_one_origin(caller: Caller, server: Misbehav
     assert counted(registry.for_origin(server.origin)) == Counted(success=1, failure=1)
 
 
-@pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "http:///nowhere", "nowhere", "http://127.0.0.1:0/"])
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "http:///nowhere", "nowhere"])
 def test_a_url_that_names_no_server_makes_no_breaker(caller: Caller, registry: Registry, url: str):
     """The library says what is wrong with it."""
     with pytest.raises(caller.error):
@@ -103,9 +103,9 @@ def test_a_streamed_upload_survives_a_redirect_that_keeps_its_method(
 
 def test_too_many_redirects_are_no_failure(caller: Caller, server: Misbehaving, registry: Registry):
     """Every hop answered."""
-    with pytest.raises(Exception, match="redirects"):
+    with pytest.raises(caller.redirects_error):
         caller.get(server.url("/loop"), follow=True)
-    assert counted(registry.for_origin(server.origin)) == Counted(success=21)
+    assert counted(registry.for_origin(server.origin)) == Counted(success=REDIRECTS + 1)
 
 
 def test_one_client_serves_many_threads(caller: Caller, server: Misbehaving, registry: Registry):

@@ -18,10 +18,17 @@ from recloser.registry import Registry
 
 ORIGIN = "api.example:443"
 URL = "https://api.example/"
+MOMENT = 0.05
+"""Seconds until a cancellation."""
 
 
 @pytest.fixture(params=[httpx, httpx2], ids=lambda library: library.__name__)
 def library(request: pytest.FixtureRequest) -> ModuleType:
+    return request.param
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
@@ -269,6 +276,13 @@ def test_giving_up_reaches_the_innermost_stream_at_once(library: ModuleType, reg
     assert anyio.run(give_up)
 
 
+def test_port_zero_makes_no_breaker(library: ModuleType, registry: Registry):
+    """Nobody listens there; the inner transport says so."""
+    mock = library.MockTransport(lambda request: library.Response(200))
+    ADAPTERS[library].BreakerTransport(registry, mock).handle_request(library.Request("GET", "http://api:0/"))
+    assert list(registry) == []
+
+
 @pytest.mark.parametrize(("scheme", "port"), [("http", 80), ("https", 443), ("ws", 80), ("wss", 443)])
 def test_a_scheme_stands_for_its_port(library: ModuleType, registry: Registry, scheme: str, port: int):
     """WebSockets go to the same listener as the HTTP that they begin with (RFC 6455 §3)."""
@@ -278,3 +292,42 @@ def test_a_scheme_stands_for_its_port(library: ModuleType, registry: Registry, s
     transport.handle_request(library.Request("GET", f"{scheme}://api.example:{port}/"))
     transport.handle_request(library.Request("GET", f"{scheme}://api.example:8080/"))
     assert list(registry) == [f"api.example:{port}", "api.example:8080"]
+
+
+@pytest.mark.anyio
+async def test_cancelled_in_connect(library: ModuleType, anyio_backend: str, registry: Registry):
+    """A connection that is never made gives the place back when its caller gives up."""
+
+    class Unreachable(library.AsyncBaseTransport):
+        async def handle_async_request(self, request):
+            await anyio.sleep_forever()
+
+    transport = ADAPTERS[library].AsyncBreakerTransport(registry, Unreachable())
+    async with library.AsyncClient(transport=transport) as client:
+        with anyio.move_on_after(MOMENT) as scope:
+            await client.get("http://10.0.0.1/")
+    assert scope.cancelled_caught
+    assert counted(registry.for_origin("10.0.0.1:80")) == Counted(ignored=1)
+
+
+@pytest.mark.anyio
+async def test_cancelled_while_closing(library: ModuleType, anyio_backend: str, registry: Registry):
+    """A connection that does not close in time does not hold the place."""
+
+    class Stuck(library.AsyncByteStream):
+        async def __aiter__(self):
+            yield b"part"
+
+        async def aclose(self):
+            await anyio.sleep_forever()
+
+    class Inner(library.AsyncBaseTransport):
+        async def handle_async_request(self, request):
+            return library.Response(200, stream=Stuck())
+
+    transport = ADAPTERS[library].AsyncBreakerTransport(registry, Inner())
+    response = await transport.handle_async_request(library.Request("GET", "http://10.0.0.1/"))
+    with anyio.move_on_after(MOMENT) as scope:
+        await response.aclose()
+    assert scope.cancelled_caught
+    assert counted(registry.for_origin("10.0.0.1:80")) == Counted(success=1)

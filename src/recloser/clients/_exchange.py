@@ -2,73 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Mapping
+from typing import Final
 
 from recloser.clients._answer import ends_with_headers, is_failure
-from recloser.clients._stream import Watched
 from recloser.config import host_port
 from recloser.core.breaker import CircuitBreaker
 from recloser.core.permit import Permit
 from recloser.registry import Registry
-
-
-class URL(Protocol):
-    """What is used of a library's URL."""
-
-    @property
-    def scheme(self) -> str: ...
-    @property
-    def raw_host(self) -> bytes: ...
-    @property
-    def port(self) -> int | None: ...
-
-
-class Request(Protocol):
-    """What is used of a library's request."""
-
-    method: str
-    stream: Any
-
-    @property
-    def url(self) -> URL: ...
-
-
-class Response(Protocol):
-    """What is used of a library's response."""
-
-    status_code: int
-    is_closed: bool
-    stream: Any
-
-    @property
-    def reason_phrase(self) -> str: ...
-
-
-class StatusError(Protocol):
-    """How a library's error for a bad status is made."""
-
-    def __call__(self, message: str, *, request: Any, response: Any) -> Exception: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Library:
-    """The classes of one side (synchronous or not) of one library.
-
-    Attributes:
-        stream: Watches a body.
-        replayable: A request body made of bytes in memory, which cannot break.
-        own_faults: Errors of a request that never reached its dependency. Waiting in vain for the connection
-            pool is among them: all origins share it, another one may have exhausted it, and the requests that
-            hold its places are judged by their own outcomes.
-        status_error: The error for a bad status.
-    """
-
-    stream: type[Watched]
-    replayable: type
-    own_faults: tuple[type[Exception], ...]
-    status_error: StatusError
 
 
 class Upload:
@@ -92,64 +33,77 @@ class Exchange:
 
     Args:
         permit: Its admission.
-        library: Whose request it is.
-        request: Its body is watched if it may break.
+        own_faults: Errors of a request that never reached its dependency. Waiting in vain for the connection
+            pool is among them: other requests, often to other origins, have exhausted it, and they are judged
+            by their own outcomes.
+
+    Attributes:
+        upload: The request's body, if it may break.
     """
 
-    __slots__ = ("_library", "_permit", "_upload")
+    __slots__ = ("_own_faults", "permit", "upload")
 
-    def __init__(self, permit: Permit, library: Library, request: Request) -> None:
-        self._permit = permit
-        self._library = library
-        self._upload: Upload | None = None
-        body = request.stream
-        if not isinstance(body, library.replayable):
-            if isinstance(body, library.stream):
-                body = body.carried  # watched already: an earlier try, or the hop before a redirect
-            self._upload = upload = Upload()
-            request.stream = library.stream(body, upload.ended, upload.broke)
+    def __init__(self, permit: Permit, own_faults: tuple[type[Exception], ...]) -> None:
+        self.permit = permit
+        self._own_faults = own_faults
+        self.upload: Upload | None = None
 
     def raised(self, error: BaseException) -> None:
         """Settle a request that got no response."""
-        upload = self._upload
-        if isinstance(error, self._library.own_faults) or (upload is not None and upload.broken):
-            self._permit.ignore()
+        upload = self.upload
+        if isinstance(error, self._own_faults) or (upload is not None and upload.broken):
+            self.permit.ignore()
         else:
-            self._permit.finish(error)
+            self.permit.finish(error)
 
-    def answered(self, request: Request, response: Response) -> None:
-        """Settle by the head of the response, or watch its body."""
-        permit, status = self._permit, response.status_code
+    def answered(self, method: str, status: int, error: Callable[[], Exception], *, whole: bool) -> bool:
+        """Settle by the head of the response, if that says all.
+
+        Args:
+            method: Of the request.
+            status: Of the response.
+            error: Makes the library's error for a bad status. No URL in its text: it is shown to operators, and
+                a query may hold secrets.
+            whole: The body is in memory already.
+
+        Returns:
+            Whether the body must be watched. Closed early it is a success as well: the dependency answered. Were
+            it ignored, a client that never reads to the end (an event stream, a look at the status) would have
+            only its failures counted.
+        """
         if is_failure(status):
-            # No URL in the text: it is shown to operators, and a query may hold secrets.
-            text = f"{status} {response.reason_phrase}"
-            permit.finish(self._library.status_error(text, request=request, response=response))
-        elif response.is_closed or ends_with_headers(request.method, status):
-            permit.success()
+            self.permit.finish(error())
+        elif whole or ends_with_headers(method, status):
+            self.permit.success()
         else:
-            permit.answered()
-            # Closed early is a success as well: the dependency answered. Were it ignored, a client that never
-            # reads to the end (an event stream, a look at the status) would have only its failures counted.
-            response.stream = self._library.stream(response.stream, permit.success, permit.finish)
+            self.permit.answered()
+            return True
+        return False
 
 
 # An upgrade to WebSocket speaks to the same listener (RFC 6455 §3).
 _SCHEMES: Final[Mapping[str, str]] = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 
 
-def breaker_of(registry: Registry, url: URL) -> CircuitBreaker | None:
+def breaker_at(registry: Registry, scheme: str, host: str, port: int | None) -> CircuitBreaker | None:
     """Find the breaker of a URL's origin.
 
     One `host:port` has one listener, whatever scheme its callers write, and so one breaker.
+
+    Args:
+        registry: Whose breakers guard the origins.
+        scheme: Of the URL.
+        host: Of the URL, in ASCII.
+        port: Of the URL; `None`: the scheme's own.
 
     Returns:
         `None` for a URL that names no HTTP server, as far as the registry can tell: what becomes of the
         request is the transport's affair.
     """
-    scheme = _SCHEMES.get(url.scheme)
-    if scheme is None:
+    known = _SCHEMES.get(scheme)
+    if known is None:
         return None
     try:
-        return registry.for_origin(host_port(scheme, url.raw_host.decode("ascii"), url.port))
+        return registry.for_origin(host_port(known, host, port))
     except ValueError:
         return None

@@ -33,8 +33,8 @@ class Watched:
         self, carried: Any, ended: Callable[[], object], broke: Callable[[BaseException], object]
     ) -> None:
         self.carried = carried
-        self._ended = ended
-        self._broke = broke
+        self.ended = ended
+        self.broke = broke
 
 
 class WatchedStream(Watched):
@@ -49,12 +49,12 @@ class WatchedStream(Watched):
             # The consumer wants no more. He may still close, or drop, the body: not known yet.
             raise
         except BaseException as error:
-            self._broke(error)
+            self.broke(error)
             raise
-        self._ended()
+        self.ended()
 
     def close(self) -> None:
-        self._ended()
+        self.ended()
         self.carried.close()
 
 
@@ -74,11 +74,11 @@ class WatchedAsyncStream(Watched):
                 await chunks.aclose()
             raise
         except BaseException as error:
-            self._broke(error)
+            self.broke(error)
             raise
-        self._ended()
+        self.ended()
 
     async def aclose(self) -> None:
         # First, because a cancelled task does not come back from an await.
-        self._ended()
+        self.ended()
         await self.carried.aclose()

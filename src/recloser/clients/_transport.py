@@ -2,11 +2,98 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
-from recloser.clients._exchange import Exchange, Library, Request, Response, breaker_of
+from recloser.clients._exchange import Exchange, Upload, breaker_at
+from recloser.clients._stream import Watched
+from recloser.core.breaker import CircuitBreaker
 from recloser.registry import Registry
+
+
+class URL(Protocol):
+    """What is used of a library's URL."""
+
+    @property
+    def scheme(self) -> str: ...
+    @property
+    def raw_host(self) -> bytes: ...
+    @property
+    def port(self) -> int | None: ...
+
+
+class Request(Protocol):
+    """What is used of a library's request."""
+
+    method: str
+    stream: Any
+
+    @property
+    def url(self) -> URL: ...
+
+
+class Response(Protocol):
+    """What is used of a library's response."""
+
+    status_code: int
+    is_closed: bool
+    stream: Any
+
+    @property
+    def reason_phrase(self) -> str: ...
+
+
+class StatusError(Protocol):
+    """How a library's error for a bad status is made."""
+
+    def __call__(self, message: str, *, request: Any, response: Any) -> Exception: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """The classes of one side (synchronous or not) of one library.
+
+    Attributes:
+        stream: Watches a body.
+        replayable: A request body made of bytes in memory, which cannot break.
+        own_faults: As of `Exchange`.
+        status_error: The error for a bad status.
+    """
+
+    stream: type[Watched]
+    replayable: type
+    own_faults: tuple[type[Exception], ...]
+    status_error: StatusError
+
+    def begin(self, breaker: CircuitBreaker, request: Request) -> Exchange:
+        """Admit a request, and watch its body if it may break.
+
+        Raises:
+            CircuitOpenError: The circuit does not let it through.
+            BulkheadFullError: Too many requests are in flight.
+        """
+        exchange = Exchange(breaker.acquire(), self.own_faults)
+        body = request.stream
+        if not isinstance(body, self.replayable):
+            if isinstance(body, self.stream):
+                body = body.carried  # watched already: an earlier try, or the hop before a redirect
+            exchange.upload = upload = Upload()
+            request.stream = self.stream(body, upload.ended, upload.broke)
+        return exchange
+
+    def end(self, exchange: Exchange, request: Request, response: Response) -> None:
+        """Settle a request by the head of its response, or watch its body."""
+        status = response.status_code
+
+        def error() -> Exception:
+            text = f"{status} {response.reason_phrase}"
+            return self.status_error(text, request=request, response=response)
+
+        if exchange.answered(request.method, status, error, whole=response.is_closed):
+            permit = exchange.permit
+            response.stream = self.stream(response.stream, permit.success, permit.finish)
+
 
 RequestT = TypeVar("RequestT", bound=Request)
 ResponseT = TypeVar("ResponseT", bound=Response)
@@ -63,16 +150,16 @@ class GuardedTransport(Generic[RequestT, ResponseT]):
             CircuitOpenError: The origin's circuit is open; no connection was touched.
             BulkheadFullError: Too many requests to the origin are in flight.
         """
-        breaker = breaker_of(self._registry, request.url)
+        breaker = _breaker_of(self._registry, request.url)
         if breaker is None:
             return self._inner.handle_request(request)
-        exchange = Exchange(breaker.acquire(), self._library, request)
+        exchange = self._library.begin(breaker, request)
         try:
             response = self._inner.handle_request(request)
         except BaseException as error:
             exchange.raised(error)
             raise
-        exchange.answered(request, response)
+        self._library.end(exchange, request, response)
         return response
 
     def close(self) -> None:
@@ -109,16 +196,16 @@ class GuardedAsyncTransport(Generic[RequestT, ResponseT]):
             CircuitOpenError: The origin's circuit is open; no connection was touched.
             BulkheadFullError: Too many requests to the origin are in flight.
         """
-        breaker = breaker_of(self._registry, request.url)
+        breaker = _breaker_of(self._registry, request.url)
         if breaker is None:
             return await self._inner.handle_async_request(request)
-        exchange = Exchange(breaker.acquire(), self._library, request)
+        exchange = self._library.begin(breaker, request)
         try:
             response = await self._inner.handle_async_request(request)
         except BaseException as error:
             exchange.raised(error)
             raise
-        exchange.answered(request, response)
+        self._library.end(exchange, request, response)
         return response
 
     async def aclose(self) -> None:
@@ -136,3 +223,11 @@ class GuardedAsyncTransport(Generic[RequestT, ResponseT]):
         traceback: TracebackType | None = None,
     ) -> None:
         await self._inner.__aexit__(exc_type, exc_value, traceback)
+
+
+def _breaker_of(registry: Registry, url: URL) -> CircuitBreaker | None:
+    try:
+        host = url.raw_host.decode("ascii")
+    except ValueError:
+        return None
+    return breaker_at(registry, url.scheme, host, url.port)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from recloser.clients._exchange import Library
 from recloser.clients._stream import WatchedAsyncStream, WatchedStream
-from recloser.clients._transport import GuardedAsyncTransport, GuardedTransport
+from recloser.clients._transport import GuardedAsyncTransport, GuardedTransport, Library
 from recloser.registry import Registry
 
 try:
