@@ -16,10 +16,12 @@ from __future__ import annotations
 
 import gzip
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
@@ -51,6 +53,9 @@ class Asked(NamedTuple):
 class Misbehaving:
     """The server, and what it saw.
 
+    Args:
+        tls: Speak TLS, with a certificate that nobody trusts.
+
     Attributes:
         connections: How many were accepted.
         seen: `METHOD target` of each request, in order.
@@ -59,7 +64,11 @@ class Misbehaving:
         closing: Set when the server is being closed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, tls: bool = False) -> None:
+        self._tls: ssl.SSLContext | None = None
+        if tls:
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._tls.load_cert_chain(Path(__file__).with_name("untrusted.pem"))
         self.connections = 0
         self.seen: list[str] = []
         self.asked = threading.Event()
@@ -106,6 +115,9 @@ class Misbehaving:
 
     def _serve(self, connection: socket.socket) -> None:
         # ValueError: what came is not HTTP.
+        with suppress(OSError, ValueError):
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(connection, server_side=True)
         with suppress(OSError, ValueError), connection, connection.makefile("rb") as incoming:
             goes_on = True
             while goes_on and (request := read_request(incoming)):

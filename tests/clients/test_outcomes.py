@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
@@ -57,6 +58,33 @@ def test_a_refused_connection_is_a_failure(caller: Caller, registry: Registry):
     with pytest.raises(caller.error):
         caller.get(f"http://{origin}/")
     assert counted(registry.for_origin(origin)) == Counted(failure=1)
+
+
+def test_a_certificate_that_nobody_trusts_is_a_failure(caller: Caller, registry: Registry):
+    """A dependency that cannot show who it is does not work."""
+    server = Misbehaving(tls=True)
+    try:
+        with pytest.raises(caller.error):
+            caller.get(f"https://{server.origin}/status/200")
+    finally:
+        server.close()
+    assert counted(registry.for_origin(server.origin)) == Counted(failure=1)
+
+
+def test_a_name_that_does_not_resolve_is_a_failure(
+    caller: Caller, registry: Registry, monkeypatch: pytest.MonkeyPatch
+):
+    """To its caller a dependency that cannot be found is one that is down."""
+
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(caller.error):
+        caller.get("http://api.example/?key=secret")
+    breaker = registry.for_origin("api.example:80")
+    assert counted(breaker) == Counted(failure=1)
+    assert "secret" not in breaker.snapshot().last_failure
 
 
 def test_an_open_circuit_touches_no_connection(caller: Caller, server: Misbehaving, registry: Registry):

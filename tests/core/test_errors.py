@@ -160,6 +160,28 @@ class Trapped(Exception):
         return Trap("hello")
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "503 for url 'https://api.example/charge?token=secret&to=ann'",
+            "503 for url 'https://api.example/charge?***'",
+        ),
+        (
+            "Max retries exceeded with url: /?key=secret (Caused by ...)",
+            "Max retries exceeded with url: /?*** (Caused by ...)",
+        ),
+        ("host https://api.example?secret", "host https://api.example?***"),
+        ("who? me? /no", "who? me? /no"),
+    ],
+)
+def test_the_text_of_a_failure_shows_no_query(build: Build, text: str, shown: str):
+    """Clients name the whole URL in their errors, and its query may hold a token."""
+    breaker = build(failure_threshold=9)
+    fail(breaker, error=Boom(text))
+    assert breaker.snapshot().last_failure == f"Boom: {shown}"
+
+
 @pytest.mark.parametrize("error", [Mute(), Trapped()], ids=["raises", "returns a trap"])
 def test_a_broken_str_harms_nobody(build: Build, error: Exception):
     """An exception that cannot be shown is a failure as any other, and reaches the caller unchanged."""

@@ -226,8 +226,4 @@ class GuardedAsyncTransport(Generic[RequestT, ResponseT]):
 
 
 def _breaker_of(registry: Registry, url: URL) -> CircuitBreaker | None:
-    try:
-        host = url.raw_host.decode("ascii")
-    except ValueError:
-        return None
-    return breaker_at(registry, url.scheme, host, url.port)
+    return breaker_at(registry, url.scheme, url.raw_host.decode("latin-1"), url.port)

@@ -224,13 +224,10 @@ class _WatchedReader(aiohttp.StreamReader):
             self._note(error)
         return error
 
-    def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:
+    def set_exception(self, *args: Any, **kwargs: Any) -> None:
         # Only the response itself comes here: closed or released, it lets nobody read on.
         self._watched.ended()
-        if exc_cause is None:
-            self._reader.set_exception(exc)
-        else:
-            self._reader.set_exception(exc, exc_cause)
+        self._reader.set_exception(*args, **kwargs)
 
     def set_read_chunk_size(self, n: int) -> None:
         self._reader.set_read_chunk_size(n)

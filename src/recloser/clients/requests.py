@@ -30,7 +30,8 @@ _OWN_FAULTS: Final = (
 )
 # A certificate file that is not there, an impossible time-out: what comes of the network is wrapped.
 _CALLERS_FAULTS: Final = (OSError, ValueError)
-_IN_MEMORY: Final = (str, bytes, bytearray, memoryview)
+# What is in memory cannot break; a text file is known by its type alone, which a watcher has not.
+_LEFT_ALONE: Final[tuple[type, ...]] = (str, bytes, bytearray, memoryview, io.TextIOBase, type(None))
 
 
 class BreakerAdapter(adapters.BaseAdapter):
@@ -129,8 +130,7 @@ class _WatchedFile(_WatchedUpload):
 
 
 def _watched_upload(exchange: Exchange, body: Any) -> Any:
-    # A text file is known by its type alone, which a watcher has not.
-    if body is None or isinstance(body, (*_IN_MEMORY, io.TextIOBase)):
+    if isinstance(body, _LEFT_ALONE):
         return body
     exchange.upload = upload = Upload()
     kind = _WatchedFile if hasattr(body, "read") else _WatchedUpload

@@ -113,13 +113,14 @@ def is_cancellation(error: BaseException) -> bool:
 
 
 def describe(error: BaseException) -> str:
-    """Put a failure into one bounded line: type and text, without line breaks or credentials of URLs."""
+    """Put a failure into one bounded line: type and text, without line breaks, credentials or queries of URLs."""
     kind = type(error).__name__
     try:
         text = "".join([str(error)])  # of a subclass of str, only the text
     except Exception:  # somebody else's __str__ must not harm the call
         return kind
-    if len(text) > FAILURE_TEXT_LENGTH or "@" in text or "  " in text or not text.isprintable():
+    long = len(text) > FAILURE_TEXT_LENGTH
+    if long or "@" in text or "?" in text or "  " in text or not text.isprintable():
         text = _tidy(text)
     return f"{kind}: {text}" if text else kind
 
@@ -128,6 +129,8 @@ def _tidy(text: str) -> str:
     text = " ".join(text[: FAILURE_TEXT_LENGTH * 2].split())
     if "@" in text:
         text = _CREDENTIALS.sub("://***@", text)
+    if "?" in text:
+        text = _QUERY.sub(r"\1?***", text)
     if not text.isprintable():
         text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
     if len(text) > FAILURE_TEXT_LENGTH:
@@ -136,6 +139,7 @@ def _tidy(text: str) -> str:
 
 
 _CREDENTIALS: Final = re.compile(r"://[^/\s]*@")
+_QUERY: Final = re.compile(r"(/[^\s?'\"<>()]*)\?[^\s'\"<>()]+")
 _CANCELLATIONS: Final = (
     ("asyncio.exceptions", "CancelledError"),
     ("trio", "Cancelled"),
