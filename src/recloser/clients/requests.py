@@ -62,7 +62,8 @@ class BreakerAdapter(adapters.BaseAdapter):
             return self._inner.send(request, *args, **options)
         exchange = Exchange(breaker.acquire(), _OWN_FAULTS)
         body: Any = request.body
-        request.body = _watched_upload(exchange, body)
+        if not isinstance(body, _LEFT_ALONE):
+            request.body = _watched_upload(exchange, body)
         try:
             response = self._inner.send(request, *args, **options)
         except BaseException as error:
@@ -130,8 +131,6 @@ class _WatchedFile(_WatchedUpload):
 
 
 def _watched_upload(exchange: Exchange, body: Any) -> Any:
-    if isinstance(body, _LEFT_ALONE):
-        return body
     exchange.upload = upload = Upload()
     kind = _WatchedFile if hasattr(body, "read") else _WatchedUpload
     return kind(body, upload.ended, upload.broke)
