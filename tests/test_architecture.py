@@ -27,6 +27,7 @@ ARROWS = {
     "fastapi": {"asgi", "http", "registry", "config", "core"},
     "django": {"http", "registry", "stores", "config", "core"},
     "retry": {"core"},
+    "testing": {"http", "core"},
     "demo": {"django", "asgi", "http", "registry", "config", "core"},
     "cli": {"demo", "http", "registry", "config", "core"},
     "__init__": {"registry", "core"},

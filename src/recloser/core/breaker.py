@@ -9,7 +9,7 @@ from datetime import datetime
 from types import CoroutineType
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, Unpack
 
-from recloser.core import fork, snapshot
+from recloser.core import living, snapshot
 from recloser.core.decorate import decorate
 from recloser.core.driver import Driver, Recorder
 from recloser.core.errors import ConfigurationError, Problem
@@ -98,7 +98,7 @@ class CircuitBreaker:
         self.policy = policy
         self._driver = _driver(name, policy, clock, wall_clock, random, lead=lead)
         self._calling = TimedCalling if self._driver.times or self._driver.rolls else Calling
-        fork.watch(self._driver)
+        living.born(self._driver)
 
     def __repr__(self) -> str:
         mode = self.mode.mode

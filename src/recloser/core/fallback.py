@@ -81,7 +81,9 @@ def _wrapper(driver: Driver, function: Function, answers: _Answers, on: On) -> F
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         try:
             permit = acquire(driver)
-        except CallRejectedError as error:
+        except Exception as error:
+            if not isinstance(error, CallRejectedError) and not answers.stand_in(error, on):
+                raise
             answer = answers.to(error, args, kwargs)
             if answer is NO_ANSWER:
                 raise
@@ -109,7 +111,9 @@ def _async_wrapper(driver: Driver, function: Function, answers: _Answers, on: On
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
         try:
             permit = acquire(driver)
-        except CallRejectedError as error:
+        except Exception as error:
+            if not isinstance(error, CallRejectedError) and not answers.stand_in(error, on):
+                raise
             answer = answers.to(error, args, kwargs)
             if answer is NO_ANSWER:
                 raise
@@ -146,6 +150,10 @@ class _Answers:
         self._driver = driver
         self._fallback = fallback
         self._kept: dict[object, tuple[object, float]] = {}
+
+    def stand_in(self, error: Exception, on: On) -> bool:
+        """Tell whether to answer for a failure at admission, where tests inject them."""
+        return on == "failure" and self._driver.judge.of_error(error) is Outcome.FAILURE
 
     def to(self, error: BaseException, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
         """Answer a call that was refused or failed; `NO_ANSWER` if there is none."""

@@ -42,7 +42,7 @@ def watch(one: Forkable, *, first: bool = False) -> None:
 
 def _before() -> None:
     _forking.acquire()
-    everyone = _everyone()
+    everyone = alive()
     _held.append(everyone)
     for one in everyone:
         one.before_fork()
@@ -60,11 +60,12 @@ def _after_in_child() -> None:
     global _forking  # noqa: PLW0603 - whoever waited for the old one is not here
     _forking = RLock()
     _held.clear()
-    for one in _everyone():  # also those made on the eve of the fork
+    for one in alive():  # also those made on the eve of the fork
         one.after_fork_in_child()
 
 
-def _everyone() -> list[Forkable]:
+def alive() -> list[Forkable]:
+    """Return all that are kept whole and still live, in the order in which they must be still."""
     while True:
         try:
             return [*_first, *_alive]

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from cachetools import LRUCache
 
+from recloser.http import rigging
 from recloser.http.kept import DEFAULT_MAX_BODY, MAX_VARIANTS, Kept, made, selects
 from recloser.http.messages import Request, Response
 
@@ -77,6 +78,7 @@ class ResponseCache:
         self._wall_clock = wall_clock
         self._lock = threading.Lock()
         self._shelves = _Shelves(max_bytes)
+        rigging.caches.add(self)
 
     def keep(self, request: Request, response: Response, *, max_stale: float = math.inf) -> None:  # noqa: ARG002 - memory is bounded by use
         """Keep a response that is storable, instead of the one kept for such a request before."""
@@ -114,6 +116,11 @@ class ResponseCache:
         with self._lock:
             for shelf in tuple(self._shelves.of_target.get(_target(request), ())):
                 self._shelves.pop(shelf, None)
+
+    def clear(self) -> None:
+        """Drop everything."""
+        with self._lock:
+            self._shelves.clear()
 
     def holds(self, path: str) -> bool:
         """Tell cheaply whether anything at all is kept for a path."""

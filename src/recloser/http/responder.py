@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from recloser.core.errors import ConfigurationError, Problem
-from recloser.http import fields
+from recloser.http import fields, rigging
 from recloser.http.backends import cache_of
 from recloser.http.declared import read_breaker_plan
 from recloser.http.failure import Trouble
@@ -127,7 +127,7 @@ class Responder:
             headers = tuple(header for header in headers if header[0] not in _ABOUT_CACHING)
             headers += (("cache-control", "no-store"),)  # RFC 9111 §5.2.2.5
         note = "degraded"
-        if self.means.expose:
+        if self.means.expose or rigging.named_for:
             note += f"; strategy={strategy.name}; breaker={fields.quoted(error.breaker)}"
         headers += (("recloser", note),)
         body = b"" if request.method == "HEAD" else response.body  # RFC 9110 §9.3.2

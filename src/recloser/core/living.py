@@ -1,0 +1,28 @@
+"""The breakers that live in this process: for tests, which must find them all, and hear of new ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from recloser.core import fork
+from recloser.core.driver import Driver
+
+_hearers: list[Callable[[Driver], object]] = []
+
+
+def born(driver: Driver) -> None:
+    """Take a new breaker in; it leaves by itself when nothing holds it any more."""
+    fork.watch(driver)
+    for hear in _hearers:
+        hear(driver)
+
+
+def everyone() -> list[Driver]:
+    """Return all that live."""
+    return [one for one in fork.alive() if isinstance(one, Driver)]
+
+
+def hear(hearer: Callable[[Driver], object]) -> Callable[[], None]:
+    """Tell `hearer` of every new breaker; the function returned ends that."""
+    _hearers.append(hearer)
+    return lambda: _hearers.remove(hearer)

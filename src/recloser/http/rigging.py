@@ -1,0 +1,20 @@
+"""What tests ask of answers: the caches that live, and whether answers must name who gave them."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Final, Protocol
+
+
+class Cache(Protocol):
+    """A cache of responses, as tests treat it."""
+
+    def clear(self) -> None:
+        """Drop all that is kept."""
+        ...
+
+
+caches: Final[weakref.WeakSet[Cache]] = weakref.WeakSet()
+
+# While not empty, a degraded answer names its strategy and its breaker in its header, whatever else it may tell.
+named_for: Final[set[object]] = set()

@@ -1,0 +1,12 @@
+"""Breakers that a test may hold: real clocks, and a policy with round numbers."""
+
+from __future__ import annotations
+
+import pytest
+
+from recloser import CircuitBreaker
+
+
+@pytest.fixture
+def inventory() -> CircuitBreaker:
+    return CircuitBreaker("inventory", failure_threshold=3, recovery_timeout=30, recovery_jitter=0)

@@ -1,0 +1,257 @@
+"""The kit puts breakers into states, and moves their time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from recloser import CircuitBreaker, CircuitOpenError, Mode, Registry, StateChanged
+from recloser.testing import Breakers, Clock, isolated
+
+
+def ask(breaker: CircuitBreaker) -> str:
+    return breaker.call(lambda: "answer")
+
+
+def test_an_opened_circuit_refuses_until_the_block_ends(breakers: Breakers, inventory: CircuitBreaker):
+    """Refusals are those of a circuit that has just tripped."""
+    with breakers.open("inventory"):
+        with pytest.raises(CircuitOpenError) as refusal:
+            ask(inventory)
+        assert (refusal.value.breaker, refusal.value.reason, refusal.value.retry_after) == (
+            "inventory",
+            "open",
+            30,
+        )
+    assert inventory.state == "closed"
+    assert ask(inventory) == "answer"
+
+
+def test_a_change_takes_effect_at_once_and_lasts_to_the_end_of_the_test(
+    breakers: Breakers, inventory: CircuitBreaker
+):
+    """No block is needed, and `undo` ends it earlier."""
+    change = breakers.open(inventory)
+    assert inventory.state == "open"
+    change.undo()
+    change.undo()
+    assert inventory.state == "closed"
+
+
+def test_an_opened_circuit_recovers_as_time_moves(breakers: Breakers, inventory: CircuitBreaker):
+    """Its open period is its policy's; then a probe decides."""
+    breakers.open("inventory")
+    breakers.clock.advance(29.9)
+    with pytest.raises(CircuitOpenError) as refusal:
+        ask(inventory)
+    assert refusal.value.retry_after == pytest.approx(0.1)
+    breakers.clock.advance(0.1)
+    assert ask(inventory) == "answer"
+    assert inventory.state == "closed"
+
+
+def test_half_open_the_next_call_is_the_probe(breakers: Breakers, inventory: CircuitBreaker):
+    """And the one beside it is refused."""
+    breakers.half_open("inventory")
+    probe = inventory.acquire()
+    with pytest.raises(CircuitOpenError):
+        inventory.acquire()
+    probe.failure()
+    assert inventory.state == "open"
+
+
+def test_closed_lifts_what_was_forced(breakers: Breakers, inventory: CircuitBreaker):
+    """And puts it back."""
+    inventory.force_open(by="ann", reason="migration")
+    with breakers.closed("inventory"):
+        assert ask(inventory) == "answer"
+    assert (inventory.state, inventory.mode.mode) == ("open", Mode.FORCED_OPEN)
+    with pytest.raises(CircuitOpenError):
+        ask(inventory)
+
+
+def test_changes_are_undone_from_the_innermost_outwards(breakers: Breakers, inventory: CircuitBreaker):
+    """Each restores the state that it found, deadlines included."""
+    with breakers.open("inventory"):
+        breakers.clock.advance(10)
+        with breakers.half_open("inventory"):
+            assert inventory.state == "half_open"
+        assert inventory.state == "open"
+        assert inventory.snapshot().retry_after == 20
+        with pytest.raises(CircuitOpenError) as refusal:
+            ask(inventory)
+        assert refusal.value.retry_after == 20
+    with breakers.half_open("inventory"), breakers.closed("inventory"):
+        assert inventory.state == "closed"
+    assert inventory.state == "closed"
+
+
+def test_time_stands_still_unless_it_is_moved(breakers: Breakers):
+    """Breakers, their registry's time of day, and the clock itself."""
+    breaker = CircuitBreaker("slow", slow_call_duration=1, slow_call_rate_threshold=0.5, minimum_calls=1)
+    before = breakers.clock(), breakers.clock.of_day()
+    breakers.open(breaker)
+    waits = set()
+    for _ in range(2):
+        with pytest.raises(CircuitOpenError) as refusal:
+            breaker.acquire()
+        waits.add(refusal.value.retry_after)
+        time.sleep(0.01)
+    assert len(waits) == 1
+    assert (breakers.clock(), breakers.clock.of_day()) == before
+    breakers.clock.advance(60)
+    assert (breakers.clock() - before[0], breakers.clock.of_day() - before[1]) == pytest.approx((60, 60))
+
+
+def test_the_end_of_a_mode_comes_with_the_clock(breakers: Breakers, inventory: CircuitBreaker):
+    """The time of day moves too."""
+    inventory.force_open(by="ann", reason="migration", until=time.time() + 60)
+    breakers.clock.advance(50)
+    assert inventory.state == "open"
+    breakers.clock.advance(11)
+    assert inventory.state == "closed"
+
+
+def test_a_clock_that_a_test_made_goes_on(breakers: Breakers):
+    """The kit's clock moves what reads it as well."""
+    own = Clock()
+    breaker = CircuitBreaker("own", failure_threshold=1, recovery_timeout=30, recovery_jitter=0, clock=own)
+    breaker.acquire().failure()
+    own.advance(20)
+    assert breaker.snapshot().retry_after == 10
+    breakers.clock.advance(5)
+    assert breaker.snapshot().retry_after == 5
+
+
+def test_a_clock_may_be_given_to_a_registry():
+    """It is a clock like any other."""
+    clock = Clock()
+    with Registry(
+        {"BREAKERS": {"own": {"recovery_timeout": 7}}}, clock=clock, wall_clock=clock.of_day
+    ) as registry:
+        registry["own"].force_open(by="ann", reason="drill", until=clock.of_day() + 3)
+        clock.advance(3)
+        assert registry["own"].state == "closed"
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf")])
+def test_a_clock_only_moves_forward(breakers: Breakers, seconds: float):
+    """Monotonic time is what it stands for."""
+    with pytest.raises(ValueError, match="forward"):
+        breakers.clock.advance(seconds)
+
+
+def test_events_are_recorded_in_order(breakers: Breakers, inventory: CircuitBreaker):
+    """Also those of breakers that the test makes itself."""
+    breakers.open("inventory")
+    made = CircuitBreaker("made")
+    breakers.half_open(made)
+    changes = [(event.breaker, event.new) for event in breakers.events if isinstance(event, StateChanged)]
+    assert changes == [("inventory", "open"), ("made", "half_open")]
+    with pytest.raises(CircuitOpenError):
+        inventory.acquire()
+    assert type(breakers.events[-1]).__name__ == "CallRejected"
+
+
+def test_a_name_that_nobody_has_is_an_error_with_a_hint(breakers: Breakers, inventory: CircuitBreaker):
+    """Nothing is created by a mistyped name."""
+    with pytest.raises(LookupError, match=r"'inventroy' \(did you mean 'inventory'\?\)"):
+        breakers.open("inventroy")
+
+
+def test_a_name_stands_for_every_breaker_that_has_it(breakers: Breakers, inventory: CircuitBreaker):
+    """Applications under test may have been made twice; only a question needs one answer."""
+    twin = CircuitBreaker("inventory")
+    breakers.open("inventory")
+    assert (inventory.state, twin.state) == ("open", "open")
+    with pytest.raises(LookupError, match="2 breakers are named 'inventory'"):
+        breakers.state("inventory")
+    assert breakers.state(twin) == "open"
+
+
+def test_a_breaker_of_an_application_that_is_gone_is_in_nobodys_way(
+    breakers: Breakers, inventory: CircuitBreaker
+):
+    """Garbage that is not collected yet has no name."""
+    registry = Registry({"BREAKERS": {"inventory": {}}})
+    registry.itself = registry  # type: ignore[attr-defined]
+    del registry
+    assert breakers.state("inventory") == "closed"
+
+
+class Deaf:
+    """A fleet's lead that does nothing."""
+
+    begun = True
+
+    def begin(self) -> None: ...
+
+    def wake(self, name: str) -> None: ...
+
+
+def test_a_breaker_that_a_fleet_leads_is_left_alone(breakers: Breakers):
+    """What a test does to it would reach the fleet."""
+    led = CircuitBreaker("led", lead=Deaf())
+    with pytest.raises(RuntimeError, match="leave STORE out"):
+        breakers.open("led")
+    assert led.state == "closed"
+
+
+@pytest.fixture
+def shared() -> Iterator[CircuitBreaker]:
+    breaker = CircuitBreaker(
+        "shared", failure_threshold=3, slow_call_duration=1, slow_call_rate_threshold=0.9
+    )
+    yield breaker
+    assert breaker.state == "closed"
+
+
+def test_a_breaker_is_given_back_as_new(shared: CircuitBreaker):
+    """Closed, in automatic mode, without counts, on its own clock and its own fast path."""
+    driver = shared._driver
+    before = type(driver), driver.clock, driver.wall_clock, driver.machine._clock
+    shared.acquire().failure()
+    heard: list[object] = []
+    silence = shared.add_listener(heard.append)
+    with isolated() as breakers:
+        assert shared.snapshot().failures == 0
+        assert shared.recorder is None
+        breakers.clock.advance(3600)
+        breakers.inject("shared", OSError)
+        breakers.open("shared")
+        shared.force_closed(by="ann", reason="drill")
+        mode = len(heard)
+    assert len(heard) == mode  # what the kit undoes is no news of the dependency
+    silence()
+    assert shared.snapshot().calls == shared.snapshot().opened == 0
+    assert shared.mode.mode is Mode.AUTO
+    assert (type(driver), driver.clock, driver.wall_clock, driver.machine._clock) == before
+    assert shared.recorder is not None
+    assert driver.delivery.listeners == ()
+    assert shared.call(lambda: 1) == 1
+    assert shared.snapshot().calls == 1
+
+
+def test_a_decorated_function_goes_on_after_the_kit(shared: CircuitBreaker):
+    """Wrappers that were made before, or while, it was held find its own clock again."""
+    slow = CircuitBreaker(
+        "rolling", failure_rate_threshold=0.5, slow_call_duration=5, slow_call_rate_threshold=0.5
+    )
+    before = slow(lambda: 1)
+    with isolated() as breakers:
+        within = slow(lambda: 2)
+        breakers.clock.advance(100)
+        assert (before(), within()) == (1, 2)
+    assert (before(), within()) == (1, 2)
+    assert (slow.snapshot().calls, slow.snapshot().slow) == (2, 0)
+    assert slow.state == "closed"
+
+
+def test_what_a_test_raises_passes_through_and_everything_is_given_back(shared: CircuitBreaker):
+    """A failing test harms none that come after it."""
+    with pytest.raises(AssertionError, match="mine"), isolated() as breakers:
+        breakers.open("shared")
+        raise AssertionError("mine")
+    assert shared.state == "closed"
