@@ -8,5 +8,5 @@ from recloser import CircuitBreaker
 
 
 @pytest.fixture
-def inventory() -> CircuitBreaker:
-    return CircuitBreaker("inventory", failure_threshold=3, recovery_timeout=30, recovery_jitter=0)
+def depot() -> CircuitBreaker:
+    return CircuitBreaker("depot", failure_threshold=3, recovery_timeout=30, recovery_jitter=0)

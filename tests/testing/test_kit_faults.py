@@ -102,15 +102,15 @@ WAYS = [way for name, way in list(globals().items()) if name.startswith("by_")]
 
 @pytest.mark.parametrize("way", WAYS)
 def test_an_injected_error_is_raised_and_counted(
-    breakers: Breakers, inventory: CircuitBreaker, way: Callable[[CircuitBreaker], None]
+    breakers: Breakers, depot: CircuitBreaker, way: Callable[[CircuitBreaker], None]
 ):
     """Three of them trip the circuit; the dependency is never reached."""
-    with breakers.inject("inventory", ConnectionError("down")):
+    with breakers.inject("depot", ConnectionError("down")):
         for _ in range(3):
             with pytest.raises(ConnectionError, match="down"):
-                way(inventory)
-        assert inventory.state == "open"
-        assert inventory.snapshot().last_failure == "ConnectionError: down"
+                way(depot)
+        assert depot.state == "open"
+        assert depot.snapshot().last_failure == "ConnectionError: down"
 
 
 def test_a_transport_fails_without_a_network(breakers: Breakers):
@@ -119,15 +119,15 @@ def test_a_transport_fails_without_a_network(breakers: Breakers):
     def send(request: httpx2.Request) -> httpx2.Response:
         return httpx2.Response(200, text=reach())
 
-    registry = Registry({"BREAKERS": {"inventory": {"origins": ["http://inventory.example"]}}})
+    registry = Registry({"BREAKERS": {"depot": {"origins": ["http://inventory.example"]}}})
     transport = BreakerTransport(registry, httpx2.MockTransport(send))
     with httpx2.Client(transport=transport) as client:
         with (
-            breakers.inject("inventory", httpx2.ConnectTimeout("no answer")),
+            breakers.inject("depot", httpx2.ConnectTimeout("no answer")),
             pytest.raises(httpx2.ConnectTimeout),
         ):
             client.get("http://inventory.example/")
-        assert breakers.snapshot("inventory").failures == 1
+        assert breakers.snapshot("depot").failures == 1
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
@@ -136,7 +136,7 @@ def test_a_fallback_answers_an_injected_failure(
     breakers: Breakers, asynchronous: bool, error: type[Exception], answered: bool
 ):
     """Where it answers for failures; what the policy does not count as one is raised."""
-    breaker = CircuitBreaker("inventory", ignore=LookupError)
+    breaker = CircuitBreaker("depot", ignore=LookupError)
     protect = breaker.protect(fallback=lambda failure: type(failure).__name__, on="failure")
 
     def ask() -> str:
@@ -153,7 +153,7 @@ def test_a_fallback_answers_an_injected_failure(
 
 def test_the_policy_judges_what_is_injected(breakers: Breakers):
     """An ignored error trips nothing, and gives a probe's place back."""
-    breaker = CircuitBreaker("inventory", failure_threshold=1, ignore=LookupError)
+    breaker = CircuitBreaker("depot", failure_threshold=1, ignore=LookupError)
     breakers.half_open(breaker)
     with breakers.inject(breaker, LookupError):
         for _ in range(3):
@@ -165,18 +165,18 @@ def test_the_policy_judges_what_is_injected(breakers: Breakers):
     assert breaker.state == "open"
 
 
-def test_an_open_circuit_refuses_before_a_fault_can_strike(breakers: Breakers, inventory: CircuitBreaker):
+def test_an_open_circuit_refuses_before_a_fault_can_strike(breakers: Breakers, depot: CircuitBreaker):
     """Refusals are refusals."""
-    breakers.inject("inventory", ConnectionError)
-    breakers.open("inventory")
+    breakers.inject("depot", ConnectionError)
+    breakers.open("depot")
     with pytest.raises(CircuitOpenError):
-        inventory.call(reach)
+        depot.call(reach)
 
 
 def test_a_fault_is_counted_once_and_leaves_no_place_taken(breakers: Breakers):
     """Not even of a bulkhead."""
-    breaker = CircuitBreaker("inventory", max_concurrent_calls=1)
-    with breakers.inject("inventory", ConnectionError):
+    breaker = CircuitBreaker("depot", max_concurrent_calls=1)
+    with breakers.inject("depot", ConnectionError):
         for _ in range(2):
             with pytest.raises(ConnectionError):
                 breaker.acquire()
@@ -187,31 +187,31 @@ def test_a_fault_is_counted_once_and_leaves_no_place_taken(breakers: Breakers):
     assert (breaker.snapshot().failures, breaker.snapshot().in_flight) == (2, 0)
 
 
-def test_the_innermost_fault_holds_and_the_outer_one_returns(breakers: Breakers, inventory: CircuitBreaker):
+def test_the_innermost_fault_holds_and_the_outer_one_returns(breakers: Breakers, depot: CircuitBreaker):
     """Blocks nest, also with the very same fault."""
     down = ConnectionError("down")
-    with breakers.inject(inventory, TimeoutError), breakers.inject(inventory, down):
-        outer = breakers.inject(inventory, down)
+    with breakers.inject(depot, TimeoutError), breakers.inject(depot, down):
+        outer = breakers.inject(depot, down)
         with pytest.raises(ConnectionError):
-            inventory.call(reach)
+            depot.call(reach)
         outer.undo()
         with pytest.raises(ConnectionError):
-            inventory.call(reach)
-    with breakers.inject(inventory, TimeoutError), pytest.raises(TimeoutError):
-        inventory.call(reach)
+            depot.call(reach)
+    with breakers.inject(depot, TimeoutError), pytest.raises(TimeoutError):
+        depot.call(reach)
 
 
-def test_an_error_may_be_made_anew_for_each_call(breakers: Breakers, inventory: CircuitBreaker):
+def test_an_error_may_be_made_anew_for_each_call(breakers: Breakers, depot: CircuitBreaker):
     """A class, or any function that makes one."""
     numbers = iter(range(9))
-    with breakers.inject(inventory, lambda: ConnectionError(next(numbers))):
+    with breakers.inject(depot, lambda: ConnectionError(next(numbers))):
         for number in range(2):
             with pytest.raises(ConnectionError, match=str(number)):
-                inventory.call(reach)
+                depot.call(reach)
 
 
 def test_an_injected_instance_keeps_nothing_of_the_calls_that_it_ended(
-    breakers: Breakers, inventory: CircuitBreaker
+    breakers: Breakers, depot: CircuitBreaker
 ):
     """It outlives them, and tracebacks hold frames."""
 
@@ -221,11 +221,11 @@ def test_an_injected_instance_keeps_nothing_of_the_calls_that_it_ended(
     def call() -> weakref.ref[Witness]:
         witness = Witness()
         with pytest.raises(ConnectionError):
-            inventory.call(reach)
+            depot.call(reach)
         return weakref.ref(witness)
 
     down = ConnectionError("down")
-    with breakers.inject(inventory, down):
+    with breakers.inject(depot, down):
         seen = call()
     gc.collect()
     assert seen() is None
@@ -267,7 +267,7 @@ def test_an_error_may_come_late(breakers: Breakers):
 
 
 @pytest.mark.parametrize("latency", [0, -1])
-def test_a_fault_does_something(breakers: Breakers, inventory: CircuitBreaker, latency: float):
+def test_a_fault_does_something(breakers: Breakers, depot: CircuitBreaker, latency: float):
     """Neither error nor latency is a mistake."""
     with pytest.raises(ValueError, match="an error, a latency"):
-        breakers.inject(inventory, latency=latency)
+        breakers.inject(depot, latency=latency)

@@ -15,77 +15,77 @@ def ask(breaker: CircuitBreaker) -> str:
     return breaker.call(lambda: "answer")
 
 
-def test_an_opened_circuit_refuses_until_the_block_ends(breakers: Breakers, inventory: CircuitBreaker):
+def test_an_opened_circuit_refuses_until_the_block_ends(breakers: Breakers, depot: CircuitBreaker):
     """Refusals are those of a circuit that has just tripped."""
-    with breakers.open("inventory"):
+    with breakers.open("depot"):
         with pytest.raises(CircuitOpenError) as refusal:
-            ask(inventory)
+            ask(depot)
         assert (refusal.value.breaker, refusal.value.reason, refusal.value.retry_after) == (
-            "inventory",
+            "depot",
             "open",
             30,
         )
-    assert inventory.state == "closed"
-    assert ask(inventory) == "answer"
+    assert depot.state == "closed"
+    assert ask(depot) == "answer"
 
 
 def test_a_change_takes_effect_at_once_and_lasts_to_the_end_of_the_test(
-    breakers: Breakers, inventory: CircuitBreaker
+    breakers: Breakers, depot: CircuitBreaker
 ):
     """No block is needed, and `undo` ends it earlier."""
-    change = breakers.open(inventory)
-    assert inventory.state == "open"
+    change = breakers.open(depot)
+    assert depot.state == "open"
     change.undo()
     change.undo()
-    assert inventory.state == "closed"
+    assert depot.state == "closed"
 
 
-def test_an_opened_circuit_recovers_as_time_moves(breakers: Breakers, inventory: CircuitBreaker):
+def test_an_opened_circuit_recovers_as_time_moves(breakers: Breakers, depot: CircuitBreaker):
     """Its open period is its policy's; then a probe decides."""
-    breakers.open("inventory")
+    breakers.open("depot")
     breakers.clock.advance(29.9)
     with pytest.raises(CircuitOpenError) as refusal:
-        ask(inventory)
+        ask(depot)
     assert refusal.value.retry_after == pytest.approx(0.1)
     breakers.clock.advance(0.1)
-    assert ask(inventory) == "answer"
-    assert inventory.state == "closed"
+    assert ask(depot) == "answer"
+    assert depot.state == "closed"
 
 
-def test_half_open_the_next_call_is_the_probe(breakers: Breakers, inventory: CircuitBreaker):
+def test_half_open_the_next_call_is_the_probe(breakers: Breakers, depot: CircuitBreaker):
     """And the one beside it is refused."""
-    breakers.half_open("inventory")
-    probe = inventory.acquire()
+    breakers.half_open("depot")
+    probe = depot.acquire()
     with pytest.raises(CircuitOpenError):
-        inventory.acquire()
+        depot.acquire()
     probe.failure()
-    assert inventory.state == "open"
+    assert depot.state == "open"
 
 
-def test_closed_lifts_what_was_forced(breakers: Breakers, inventory: CircuitBreaker):
+def test_closed_lifts_what_was_forced(breakers: Breakers, depot: CircuitBreaker):
     """And puts it back."""
-    inventory.force_open(by="ann", reason="migration")
-    with breakers.closed("inventory"):
-        assert ask(inventory) == "answer"
-    assert (inventory.state, inventory.mode.mode) == ("open", Mode.FORCED_OPEN)
+    depot.force_open(by="ann", reason="migration")
+    with breakers.closed("depot"):
+        assert ask(depot) == "answer"
+    assert (depot.state, depot.mode.mode) == ("open", Mode.FORCED_OPEN)
     with pytest.raises(CircuitOpenError):
-        ask(inventory)
+        ask(depot)
 
 
-def test_changes_are_undone_from_the_innermost_outwards(breakers: Breakers, inventory: CircuitBreaker):
+def test_changes_are_undone_from_the_innermost_outwards(breakers: Breakers, depot: CircuitBreaker):
     """Each restores the state that it found, deadlines included."""
-    with breakers.open("inventory"):
+    with breakers.open("depot"):
         breakers.clock.advance(10)
-        with breakers.half_open("inventory"):
-            assert inventory.state == "half_open"
-        assert inventory.state == "open"
-        assert inventory.snapshot().retry_after == 20
+        with breakers.half_open("depot"):
+            assert depot.state == "half_open"
+        assert depot.state == "open"
+        assert depot.snapshot().retry_after == 20
         with pytest.raises(CircuitOpenError) as refusal:
-            ask(inventory)
+            ask(depot)
         assert refusal.value.retry_after == 20
-    with breakers.half_open("inventory"), breakers.closed("inventory"):
-        assert inventory.state == "closed"
-    assert inventory.state == "closed"
+    with breakers.half_open("depot"), breakers.closed("depot"):
+        assert depot.state == "closed"
+    assert depot.state == "closed"
 
 
 def test_time_stands_still_unless_it_is_moved(breakers: Breakers):
@@ -105,13 +105,13 @@ def test_time_stands_still_unless_it_is_moved(breakers: Breakers):
     assert (breakers.clock() - before[0], breakers.clock.of_day() - before[1]) == pytest.approx((60, 60))
 
 
-def test_the_end_of_a_mode_comes_with_the_clock(breakers: Breakers, inventory: CircuitBreaker):
+def test_the_end_of_a_mode_comes_with_the_clock(breakers: Breakers, depot: CircuitBreaker):
     """The time of day moves too."""
-    inventory.force_open(by="ann", reason="migration", until=time.time() + 60)
+    depot.force_open(by="ann", reason="migration", until=time.time() + 60)
     breakers.clock.advance(50)
-    assert inventory.state == "open"
+    assert depot.state == "open"
     breakers.clock.advance(11)
-    assert inventory.state == "closed"
+    assert depot.state == "closed"
 
 
 def test_a_clock_that_a_test_made_goes_on(breakers: Breakers):
@@ -143,42 +143,42 @@ def test_a_clock_only_moves_forward(breakers: Breakers, seconds: float):
         breakers.clock.advance(seconds)
 
 
-def test_events_are_recorded_in_order(breakers: Breakers, inventory: CircuitBreaker):
+def test_events_are_recorded_in_order(breakers: Breakers, depot: CircuitBreaker):
     """Also those of breakers that the test makes itself."""
-    breakers.open("inventory")
+    breakers.open("depot")
     made = CircuitBreaker("made")
     breakers.half_open(made)
     changes = [(event.breaker, event.new) for event in breakers.events if isinstance(event, StateChanged)]
-    assert changes == [("inventory", "open"), ("made", "half_open")]
+    assert changes == [("depot", "open"), ("made", "half_open")]
     with pytest.raises(CircuitOpenError):
-        inventory.acquire()
+        depot.acquire()
     assert type(breakers.events[-1]).__name__ == "CallRejected"
 
 
-def test_a_name_that_nobody_has_is_an_error_with_a_hint(breakers: Breakers, inventory: CircuitBreaker):
+def test_a_name_that_nobody_has_is_an_error_with_a_hint(breakers: Breakers, depot: CircuitBreaker):
     """Nothing is created by a mistyped name."""
-    with pytest.raises(LookupError, match=r"'inventroy' \(did you mean 'inventory'\?\)"):
-        breakers.open("inventroy")
+    with pytest.raises(LookupError, match=r"'deppot' \(did you mean 'depot'\?\)"):
+        breakers.open("deppot")
 
 
-def test_a_name_stands_for_every_breaker_that_has_it(breakers: Breakers, inventory: CircuitBreaker):
+def test_a_name_stands_for_every_breaker_that_has_it(breakers: Breakers, depot: CircuitBreaker):
     """Applications under test may have been made twice; only a question needs one answer."""
-    twin = CircuitBreaker("inventory")
-    breakers.open("inventory")
-    assert (inventory.state, twin.state) == ("open", "open")
-    with pytest.raises(LookupError, match="2 breakers are named 'inventory'"):
-        breakers.state("inventory")
+    twin = CircuitBreaker("depot")
+    breakers.open("depot")
+    assert (depot.state, twin.state) == ("open", "open")
+    with pytest.raises(LookupError, match="2 breakers are named 'depot'"):
+        breakers.state("depot")
     assert breakers.state(twin) == "open"
 
 
 def test_a_breaker_of_an_application_that_is_gone_is_in_nobodys_way(
-    breakers: Breakers, inventory: CircuitBreaker
+    breakers: Breakers, depot: CircuitBreaker
 ):
     """Garbage that is not collected yet has no name."""
-    registry = Registry({"BREAKERS": {"inventory": {}}})
+    registry = Registry({"BREAKERS": {"depot": {}}})
     registry.itself = registry  # type: ignore[attr-defined]
     del registry
-    assert breakers.state("inventory") == "closed"
+    assert breakers.state("depot") == "closed"
 
 
 class Deaf:

@@ -166,16 +166,14 @@ class Breakers:
         return Change([place(driver, state) for driver in self._found(breaker)])
 
     def _found(self, breaker: str | CircuitBreaker) -> list[Driver]:
-        everyone = living.everyone()
         if isinstance(breaker, str):
-            name, found = breaker, _named(everyone, breaker)
-            if not found and _make_djangos():
-                everyone = living.everyone()
-                found = _named(everyone, name)
+            _make_djangos()
+            name = breaker
+            found = [driver for driver in living.everyone() if driver.name == name]
         else:  # also what stands for one, as Django's lazy breakers do
             name, found = breaker.name, [breaker._driver]
         if not found:
-            hint = nearest(name, dict.fromkeys(driver.name for driver in everyone))
+            hint = nearest(name, dict.fromkeys(driver.name for driver in living.everyone()))
             raise LookupError(f"no breaker of this process is named {name!r}{hint}")
         for driver in found:
             if not is_rigged(driver):
@@ -185,17 +183,11 @@ class Breakers:
         return found
 
 
-def _named(drivers: list[Driver], name: str) -> list[Driver]:
-    return [driver for driver in drivers if driver.name == name]
-
-
-def _make_djangos() -> bool:
+def _make_djangos() -> None:
     # Django's breakers are made when they are first used. Who does not use them does not import them here.
     conf = sys.modules.get("recloser.django.conf")
-    if conf is None:
-        return False
-    conf.installation()
-    return True
+    if conf is not None and conf.settings.configured:
+        conf.installation()
 
 
 def _forget(faults: list[Fault], fault: Fault) -> None:
