@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fastapi.testclient import TestClient
+from shop import app
 
-from example_fastapi.shop import app
 from recloser.testing import Breakers, assert_degraded
 
 shop = TestClient(app)
