@@ -255,3 +255,11 @@ def test_what_a_test_raises_passes_through_and_everything_is_given_back(shared: 
         breakers.open("shared")
         raise AssertionError("mine")
     assert shared.state == "closed"
+
+
+def test_breakers_are_held_by_one_at_a_time(breakers: Breakers, depot: CircuitBreaker):
+    """A block within a test that has the fixture would give them back too early."""
+    with pytest.raises(RuntimeError, match="held already"), isolated():
+        pass
+    breakers.open("depot")
+    assert depot.state == "open"

@@ -20,6 +20,7 @@ from recloser.core.events import Event
 from recloser.core.policy import nearest
 from recloser.core.snapshot import Snapshot, take
 from recloser.core.state import State
+from recloser.http import rigging
 from recloser.testing.answers import Answers
 from recloser.testing.clock import Clock
 from recloser.testing.rigged import Error, Fault, is_local, is_rigged, renew, rig, rig_of, unrig
@@ -141,7 +142,15 @@ class Breakers:
     # -- the beginning and the end -------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Take all breakers in hand, as new: closed, in automatic mode, without counts."""
+        """Take all breakers in hand, as new: closed, in automatic mode, without counts.
+
+        Raises:
+            RuntimeError: Another holds them already.
+        """
+        if rigging.named_for:
+            raise RuntimeError(
+                "the breakers are held already, by an outer `isolated()` or the fixture `breakers`"
+            )
         for driver in living.everyone():
             if is_local(driver):
                 renew(driver)
@@ -199,7 +208,11 @@ def _forget(faults: list[Fault], fault: Fault) -> None:
 
 @contextmanager
 def isolated() -> Generator[Breakers]:
-    """Take all breakers in hand for a block; afterwards they are as new, and no response is kept."""
+    """Take all breakers in hand for a block; afterwards they are as new, and no response is kept.
+
+    Raises:
+        RuntimeError: They are held already.
+    """
     breakers = Breakers()
     breakers.begin()
     try:
