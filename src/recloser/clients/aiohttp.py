@@ -17,7 +17,7 @@ try:
     from aiohttp.payload import BytesPayload
 except ImportError as missing:
     raise ImportError(
-        'recloser.clients.aiohttp needs aiohttp 3.12 or newer: pip install "recloser[aiohttp]"',
+        'recloser.clients.aiohttp needs aiohttp 3.12.7 or newer: pip install "recloser[aiohttp]"',
         name="aiohttp",
     ) from missing
 
