@@ -7,8 +7,12 @@ from collections.abc import Generator
 from typing import TypeVar
 
 import pytest
+from hypothesis import settings
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+settings.register_profile("recloser", deadline=None)  # a busy machine is no fault
+settings.load_profile("recloser")
 
 CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 
