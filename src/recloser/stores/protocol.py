@@ -32,11 +32,14 @@ class Store(Protocol):
 
     Attributes:
         address: Where it is, without credentials.
-        poll_interval: How often `news` is worth asking for while anything happens (seconds).
     """
 
     address: str
-    poll_interval: float
+
+    @property
+    def poll_interval(self) -> float:
+        """How often `news` is worth asking for while anything happens (seconds)."""
+        ...
 
     def connect(self) -> None:
         """Make ready, if it is not; called before anything else, and again after every error."""

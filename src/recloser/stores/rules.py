@@ -147,7 +147,9 @@ class Change:
     def _lease(self, asked: Lease) -> Answer:
         entry = self._entry
         record = entry.record
-        if asked.epoch != record.epoch or record.override.mode in _FORCED:
+        # A repetition of what began this epoch asks for the grants that its lost answer told of (SEMANTICS D6).
+        began = record.state is State.HALF_OPEN and record.epoch.tag == asked.chance.tag
+        if record.override.mode in _FORCED or (asked.epoch != record.epoch and not began):
             return self._answer(asked)
         if record.state is State.OPEN and asked.wanted and self._now >= record.open_until - EARLY:
             self._enter(asked, State.HALF_OPEN, Cause(Rule.RECOVERY_DUE), reopenings=record.reopenings)
@@ -196,9 +198,9 @@ class Change:
         """Free the places whose lease has ended; tell whether too many did, and the circuit opened again."""
         entry = self._entry
         for key in [key for key, place in entry.places.items() if place.deadline <= self._now]:
-            if entry.places.pop(key).is_used:
-                entry.expiries += 1
-                entry.expired = [*entry.expired[1 - EXPIRED_KEPT :], key]
+            entry.expiries += entry.places.pop(key).is_used
+            # Also an unused one: that a call runs on it may not have been told yet, and its verdict still counts.
+            entry.expired = [*entry.expired[1 - EXPIRED_KEPT :], key]
         if entry.expiries < EXPIRIES_THAT_REOPEN:
             return False
         cause = Cause(Rule.PROBE_TIMEOUT, entry.expiries)
@@ -207,10 +209,14 @@ class Change:
 
     def _grant(self, asked: Lease) -> list[str]:
         places = self._entry.places
-        free = max(0, asked.terms.half_open_max_calls - len(places))
-        granted = [f"{tag_text(asked.chance.tag)}-{number}" for number in range(min(free, asked.wanted))]
-        for key in granted:
-            places[key] = Place(asked.worker, self._now, self._now + asked.terms.probe_timeout)
+        most = asked.terms.half_open_max_calls
+        granted: list[str] = []
+        for number in range(min(asked.wanted, most)):
+            key = f"{tag_text(asked.chance.tag)}-{number}"
+            if key not in places and len(places) < most:
+                places[key] = Place(asked.worker, self._now, self._now + asked.terms.probe_timeout)
+            if key in places:  # also where it is asked for again, as the answer was lost
+                granted.append(key)
         return granted
 
     def _settle(self, told: Settle) -> Answer:
@@ -228,7 +234,7 @@ class Change:
             return self._answer(told)
         if late:
             entry.expired.remove(told.lease)
-            entry.expiries -= 1
+            entry.expiries = max(0, entry.expiries - 1)
         if told.failed or told.slow:
             cause = Cause(Rule.PROBE_FAILED if told.failed else Rule.PROBE_SLOW, 1)
             self._open(told, cause, record.reopenings + 1, told.last_failure, told.retry_after)

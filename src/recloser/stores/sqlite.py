@@ -213,7 +213,7 @@ class SQLiteStore:
             database.execute("INSERT OR IGNORE INTO meta VALUES ('revision', '0')")
             self._adopt_boot(database)
         self._identity = files.identity(self.path)
-        self._version = self._seen = -1
+        self._version, self._seen = -1, 0  # without a revision nothing but counts is known
 
     def _adopt_boot(self, database: sqlite3.Connection) -> None:
         """Void the times of an earlier boot; what is open is due, and modes are kept (SEMANTICS D3)."""
