@@ -24,7 +24,6 @@ def open_store(url: str, namespace: str) -> Store:
 
         path = Path(unquote(urlsplit(url).path)) if "://" in url else files.default_path(namespace)
         return SQLiteStore(path)
-    from recloser.stores.redis import RedisStore  # type: ignore[import-untyped] # noqa: PLC0415 - an extra
+    from recloser.stores.redis import RedisStore  # noqa: PLC0415 - an extra
 
-    store: Store = RedisStore(url, namespace)  # pyright: ignore[reportUnknownVariableType]
-    return store  # pyright: ignore[reportUnknownVariableType]
+    return RedisStore(url, namespace)
