@@ -170,7 +170,7 @@ PEERS = (
 
 def versions() -> dict[str, str | None]:
     """The installed version of each peer; `None` where it is not installed."""
-    return {peer.name: _version(peer.name) for peer in PEERS}
+    return {name: _version(name) for name in (*(peer.name for peer in PEERS), "hishel")}
 
 
 def _version(name: str) -> str | None:

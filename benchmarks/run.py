@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Protocol
 
-from benchmarks import calls, failures, peers, retries
+from benchmarks import calls, django_requests, endpoints, failures, peers, requests, retries
 from benchmarks.effort import Effort
 from benchmarks.imports import ImportCase
 from benchmarks.memory import FootprintCase, RetainedCase
@@ -46,6 +46,12 @@ def cases(compared: Sequence[peers.Peer]) -> list[Case]:
         RetainedCase(),
         FootprintCase(),
         ImportCase(),
+        requests.untouched(),
+        endpoints.closed(),
+        endpoints.stale(),
+        requests.BodyCase(),
+        django_requests.wsgi(),
+        django_requests.asgi(),
     ]
 
 

@@ -49,15 +49,23 @@ class Candidate:
 
 @dataclass
 class TimedCase:
-    """A question answered in nanoseconds per call. Measuring again adds rounds to those before."""
+    """A question answered in nanoseconds per call. Measuring again adds rounds to those before.
+
+    Attributes:
+        name: The question, in short.
+        candidates: What is timed.
+        best: The quickest loop of each so far (ns per call).
+        pieces: Turns are so many times shorter and more: long statements need luck to run undisturbed.
+    """
 
     name: str
     candidates: Sequence[Candidate]
     best: dict[str, float] = field(default_factory=dict)
+    pieces: int = 1
 
     def measure(self, effort: Effort) -> None:
-        entrants = [_Entrant(candidate, effort.loop) for candidate in self.candidates]
-        for turn in range(effort.rounds):
+        entrants = [_Entrant(candidate, effort.loop / self.pieces) for candidate in self.candidates]
+        for turn in range(effort.rounds * self.pieces):
             start = turn % len(entrants)  # nobody always follows the same neighbour
             for entrant in entrants[start:] + entrants[:start]:
                 name = entrant.candidate.name

@@ -6,7 +6,7 @@ from importlib import metadata
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import calls, peers, refusals, run, targets
+from benchmarks import calls, endpoints, peers, refusals, requests, run, targets, web
 from benchmarks.effort import Effort
 from benchmarks.rows import Budget, Row
 from benchmarks.timing import Candidate, TimedCase
@@ -132,6 +132,41 @@ def test_each_loop_is_prepared_and_a_single_statement_runs_once():
     TimedCase("case", [candidate]).measure(TINY)
 
     assert seen[-2 * TINY.rounds :] == [0, 1] * TINY.rounds
+
+
+def test_a_case_in_pieces_has_more_turns():
+    """As many times more as each is shorter."""
+    turns = []
+    candidate = Candidate("c", "pass", {}, prepare=lambda: turns.append(0), once=True)
+
+    TimedCase("case", [candidate], pieces=3).measure(TINY)
+
+    assert len(turns) == 1 + 3 * TINY.rounds
+
+
+def test_every_guarded_candidate_counts_one_success_per_request():
+    """What is timed is guarded: each request of a decorator or dependency counts, the others' count nothing."""
+    for candidate in endpoints.closed().candidates:
+        if "app" in candidate.names:
+            registry = candidate.names["app"].state.registry
+            before = sum(breaker.snapshot().calls for breaker in registry.values())
+            candidate.prepare()
+            exec(candidate.statement, dict(candidate.names))
+            counted = sum(breaker.snapshot().calls for breaker in registry.values()) - before
+            assert counted == candidate.name.startswith(("decorator", "dependency")), candidate.name
+
+
+def test_every_middleware_passes_the_whole_body_on():
+    """What is compared does the same work."""
+    for name, app in requests._streaming().items():
+        length = 0
+
+        async def count(message):
+            nonlocal length
+            length += len(message.get("body", b""))
+
+        web.loop().run_until_complete(app(dict(web.SCOPE), web.receive, count))
+        assert length == requests.CHUNKS * requests.CHUNK, name
 
 
 @pytest.mark.parametrize("misses", [0, 1, 2, 99])
