@@ -283,6 +283,12 @@ WRONG = [
         "must list the names of breakers",
     ),
     (
+        {"ROUTES": {"home": {"breakers": ["payments"], "record": "no"}}} | breaker(),
+        'RECLOSER["ROUTES"]["home"]["record"]',
+        "'no'",
+        "must be true or false",
+    ),
+    (
         {"ROUTES": {"home": {"breakers": "payments"}}} | breaker(),
         'RECLOSER["ROUTES"]["home"]["breakers"]',
         "'payments'",

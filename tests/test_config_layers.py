@@ -195,8 +195,13 @@ def test_routes_and_their_plans():
     assert (cart.plan, list(cart.plans)) == (None, ["reviews"])
     assert cart.plans["reviews"].steps == ({"json": []},)
     assert cart.plans["reviews"].path == 'RECLOSER["ROUTES"]["/cart"]["plan"]["reviews"]'
-    assert (home.plan, dict(home.plans)) == (None, {})
-    assert dict(home.provenance) == {"breakers": "route", "plan": "default", "on": "default"}
+    assert (home.plan, dict(home.plans), home.record) == (None, {}, None)
+    assert dict(home.provenance) == {
+        "breakers": "route",
+        "plan": "default",
+        "on": "default",
+        "record": "default",
+    }
 
 
 def test_what_a_plan_answers():
@@ -217,6 +222,14 @@ def test_what_a_plan_answers():
     assert declaration.routes["one"].plan.on == ("open", "failure")
     assert declaration.routes["each"].plans["reviews"].on == ("open", "failure")
     assert declaration.routes["open"].plan.on == ("open",)
+
+
+@pytest.mark.parametrize("record", [True, False, None])
+def test_a_route_says_whether_its_own_outcome_counts(record):
+    """`None` is as good as absent."""
+    declaration = declare(BREAKERS={"a": {}}, ROUTES={"home": {"breakers": ["a"], "record": record}})
+
+    assert declaration.routes["home"].record is record
 
 
 def test_a_declaration_is_immutable():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from recloser.core.errors import ConfigurationError, Problem
 from recloser.core.scope import current
 from recloser.http.exchange import Exchange, FactsOf, exchange_of
 from recloser.http.responder import Responder, RouteFacts
@@ -46,7 +47,8 @@ class CircuitBreakerMiddleware:
         native: Makes the framework's own request, which plans may look at, of an ASGI scope.
 
     Raises:
-        ConfigurationError: Lists all that is wrong with the cache and the breakers' plans.
+        ConfigurationError: Lists all that is wrong with the cache and the breakers' plans, and `ROUTES` where
+            nothing here could tell one route from another.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class CircuitBreakerMiddleware:
     ) -> None:
         self.app = app
         if not isinstance(registry, Responder):
+            _refuse_routes(registry)
             declared = registry.declaration.expose
             registry = Responder(
                 registry, expose=bool(declared if expose is None else expose), in_thread=in_thread
@@ -85,7 +88,7 @@ class CircuitBreakerMiddleware:
         token = current.set(exchange)
         try:
             await self.app(scope, receive, exchange.send)
-            if exchange.met is not None:
+            if exchange.met is not None and exchange.holds:
                 exchange.broke(None)
         except BaseException as error:
             trouble = exchange.interrupted(error)
@@ -111,6 +114,13 @@ class CircuitBreakerMiddleware:
         if self._on_start is not None:
             self._on_start()
             self._on_start = None
+
+
+def _refuse_routes(registry: Registry) -> None:
+    fix = "needs recloser.fastapi.install(app, registry): this middleware alone knows no routes"
+    routes = registry.declaration.routes.values()
+    if routes:
+        raise ConfigurationError(Problem(route.path, repr(route.name), fix) for route in routes)
 
 
 class MountedMiddleware:

@@ -9,7 +9,7 @@ from shopsite.tools import trip
 
 from recloser.django import conf, registry
 from recloser.django.middleware import CircuitBreakerMiddleware
-from recloser.django.routes import names
+from recloser.http.routed import names
 
 PLAN = [{"stale": 600}, {"json": {"quantity": None}}]
 
@@ -147,3 +147,20 @@ def test_learning_is_per_view(settings, client: Client):
 
     assert len(routes._found) == 2
     assert len({id(guard) for guards in routes._found.values() for guard in guards}) == 2
+
+
+@pytest.mark.parametrize(("record", "state"), [(None, "open"), (True, "open"), (False, "closed")])
+def test_record_says_whether_the_views_outcome_counts(
+    client: Client, settings, services: Inventory, record, state
+):
+    """As for `guard`."""
+    settings.RECLOSER = {
+        **settings.RECLOSER,
+        "ROUTES": {"shop:routed": {"breakers": ["inventory"], "record": record}},
+    }
+    services.error = OutageError("down")
+
+    with pytest.raises(OutageError):
+        client.get("/shop/routed/")
+
+    assert registry["inventory"].state == state

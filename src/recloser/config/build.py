@@ -121,6 +121,7 @@ def _route(name: str, table: Table, declared: Mapping[str, object], report: Repo
         breakers=breakers,
         plan=one,
         plans=plans_of(plan, breakers, report, on),
+        record=_record(table.get("record"), report),
         provenance=MappingProxyType({key: _source(table.get(key)) for key in vocabulary.ROUTE}),
         path=str(table.place),
     )
@@ -141,6 +142,15 @@ def _route_breakers(table: Table, declared: Mapping[str, object], report: Report
         else:
             report.unknown(entry.place.at(index), "is no declared breaker", name, declared, name)
     return tuple(names)
+
+
+def _record(entry: Entry | None, report: Report) -> bool | None:
+    if entry is None or entry.value is None:
+        return None
+    if isinstance(entry.value, bool):
+        return entry.value
+    report.wrong(entry.place, entry.value, "must be true or false")
+    return None
 
 
 def _source(entry: Entry | None) -> str:

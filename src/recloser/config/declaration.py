@@ -63,7 +63,8 @@ class RouteDeclaration:
         breakers: Names of declared breakers, at least one.
         plan: One plan for whichever breaker is open.
         plans: Or one plan per breaker; only one of the two is ever set.
-        provenance: Where `breakers` and the plan came from.
+        record: Whether the endpoint's own outcome counts; `None`: unless the breaker is also used inside.
+        provenance: Where `breakers`, the plan and `record` came from.
         path: Where the route was written.
     """
 
@@ -71,6 +72,7 @@ class RouteDeclaration:
     breakers: tuple[str, ...]
     plan: PlanDeclaration | None
     plans: Mapping[str, PlanDeclaration]
+    record: bool | None = None
     provenance: Mapping[str, str]
     path: str = field(compare=False)
 

@@ -15,7 +15,7 @@ TOP: Final[Mapping[str, None]] = dict.fromkeys(("store", "namespace", "expose", 
 CACHE: Final[Mapping[str, None]] = dict.fromkeys(("max_bytes", "alias", "url", "max_body"))
 PROFILE: Final[Mapping[str, None]] = {**KNOBS, "profile": None}
 BREAKER: Final[Mapping[str, None]] = {**PROFILE, "origins": None, "plan": None, "on": None}
-ROUTE: Final[Mapping[str, None]] = dict.fromkeys(("breakers", "plan", "on"))
+ROUTE: Final[Mapping[str, None]] = dict.fromkeys(("breakers", "plan", "on", "record"))
 
 # Knobs whose value may be given as "pkg.module:Name".
 IMPORTED: Final = frozenset({"failure_on", "ignore", "failure_if"})

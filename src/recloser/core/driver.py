@@ -164,7 +164,7 @@ class Driver(Section):
 
     def _report(self, refusal: Refusal, now: float, scope: Scope | None, *, shadow: bool = False) -> None:
         if scope is not None:
-            scope.rejected.add(self.name)
+            scope.note_rejected(self.name)
         if self.delivery.listeners:
             event = CallRejected(
                 breaker=self.name,
@@ -226,6 +226,14 @@ class Driver(Section):
         slow = self.is_slow(started, now if answered is None else answered)
         return self.conclude(ticket, _SUCCESS, now, slow=slow)
 
+    def succeeded_while_closed(self, recorder: Recorder, started: float, answered: float | None) -> None:
+        """Settle a success that the recorder admitted: nearly always a tick; arguments as for `failed`."""
+        now = self.clock()
+        if now >= self.machine.next_look or self.is_slow(started, now if answered is None else answered):
+            self.succeeded(recorder, started, answered)
+        else:
+            recorder()
+
     def is_slow(self, started: float, ended: float) -> bool:
         """Tell whether a call that took from `started` to `ended` (monotonic seconds) is slow."""
         return self.times and ended - started >= self.slow_after
@@ -263,7 +271,7 @@ class Driver(Section):
             return outcome
         if outcome is _FAILURE:
             if scope is not None:
-                scope.failed.add(self.name)
+                scope.note_failed(self.name)
             verdict = self._failure(slow=slow, error=error, wait=wait)
         elif slow:
             verdict = Verdict(slow=True, answered=outcome is _SUCCESS)

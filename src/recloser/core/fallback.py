@@ -166,7 +166,7 @@ class _Answers:
             answer = fallback(error) if callable(fallback) else fallback
         scope = current.get()
         if scope is not None:
-            scope.degraded.add(self._driver.name)
+            scope.note_degraded(self._driver.name)
         return answer
 
     def remember(self, args: tuple[object, ...], kwargs: dict[str, object], result: object) -> None:

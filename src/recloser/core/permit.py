@@ -26,12 +26,17 @@ class Permit:
 
     __slots__ = ("_answered", "_started", "_ticket", "driver", "settled")
 
-    def __init__(self, driver: Driver, ticket: Ticket) -> None:
+    def __init__(
+        self, driver: Driver, ticket: Ticket, started: float | None = None, answered: float | None = None
+    ) -> None:
         self.driver = driver
         self._ticket = ticket
         self.settled = False
-        self._answered: float | None = None
-        self._started = driver.clock() if driver.times else 0.0
+        self._answered = answered
+        if started is not None:
+            self._started = started
+        else:
+            self._started = driver.clock() if driver.times else 0.0
 
     def success(self) -> None:
         """The dependency did its work."""

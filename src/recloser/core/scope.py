@@ -16,27 +16,49 @@ if TYPE_CHECKING:
 
 
 class Scope:
-    """One request's permits and troubles.
+    """One request's permits and troubles."""
 
-    Attributes:
-        rejected: Names of breakers that refused a call.
-        failed: Names of breakers that counted a failure.
-        degraded: Names of breakers for which a call's fallback answered.
-    """
-
-    __slots__ = ("_held", "_inner", "degraded", "failed", "rejected")
+    __slots__ = ("_held", "_inner", "_troubles")
 
     def __init__(self) -> None:
         self._held: dict[Driver, Permit] = {}
         self._inner: dict[Driver, Outcome] = {}
-        self.rejected: set[str] = set()
-        self.failed: set[str] = set()
-        self.degraded: set[str] = set()
+        self._troubles: dict[tuple[str, str], None] = {}  # every request pays for what is made here
 
     @property
     def troubled(self) -> bool:
         """Whether any breaker rejected, failed or fell back: what the request makes is no good copy to keep."""
-        return bool(self.rejected or self.failed or self.degraded)
+        return bool(self._troubles)
+
+    @property
+    def rejected(self) -> frozenset[str]:
+        """Names of breakers that refused a call."""
+        return self._noted("rejected")
+
+    @property
+    def failed(self) -> frozenset[str]:
+        """Names of breakers that counted a failure."""
+        return self._noted("failed")
+
+    @property
+    def degraded(self) -> frozenset[str]:
+        """Names of breakers for which a call's fallback answered."""
+        return self._noted("degraded")
+
+    def note_rejected(self, breaker: str) -> None:
+        """Remember that a breaker refused a call."""
+        self._troubles["rejected", breaker] = None
+
+    def note_failed(self, breaker: str) -> None:
+        """Remember that a breaker counted a failure."""
+        self._troubles["failed", breaker] = None
+
+    def note_degraded(self, breaker: str) -> None:
+        """Remember that a fallback answered."""
+        self._troubles["degraded", breaker] = None
+
+    def _noted(self, kind: str) -> frozenset[str]:
+        return frozenset(breaker for noted, breaker in tuple(self._troubles) if noted == kind)
 
     def hold(self, permit: Permit) -> None:
         """Let inner calls of the permit's breaker ride on it: they take no second place."""

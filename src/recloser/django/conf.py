@@ -12,12 +12,13 @@ from recloser.core.errors import ConfigurationError, Problem
 from recloser.django import signals
 from recloser.django.answers import in_thread
 from recloser.django.faults import FAULTS
-from recloser.django.routes import Routes, read_routes
+from recloser.django.routes import ANY_METHOD, Routes
 from recloser.django.shared_cache import SharedResponses
 from recloser.django.templates import render
 from recloser.http.cache import ResponseCache
 from recloser.http.kept import DEFAULT_MAX_BODY, Cache
 from recloser.http.responder import Responder
+from recloser.http.routed import read_routes
 from recloser.registry import Registry
 
 SETTING: Final = "RECLOSER"
@@ -82,6 +83,7 @@ def build(registry: Registry) -> Installation:
     """
     declaration = registry.declaration
     routes, problems = read_routes(declaration)
+    problems += [problem for route in routes for problem in route.problems(ANY_METHOD)]
     cache, wrong = _cache(declaration)
     problems += wrong
     expose = settings.DEBUG if declaration.expose is None else declaration.expose
@@ -98,7 +100,7 @@ def build(registry: Registry) -> Installation:
         raise ConfigurationError([*error.problems, *problems]) from None
     if problems:
         raise ConfigurationError(problems)
-    return Installation(registry, responder, routes)
+    return Installation(registry, responder, Routes(routes))
 
 
 def on_setting_changed(*, setting: str, **_: object) -> None:

@@ -18,6 +18,7 @@ from recloser.django.exchange import Exchange, present
 from recloser.django.faults import FAULTS
 from recloser.http.declared import PlanForm
 from recloser.http.guarded import GUARDS, Guarded, guards_of
+from recloser.http.wrapping import around_coroutine, around_function, layers
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -124,7 +125,7 @@ class Guard:
             )
         function = cast("Callable[..., object]", view)
         for mark, place in _ABOVE.items():
-            if any(mark in getattr(inner, "__dict__", ()) for inner in _wrapped(function)):
+            if any(mark in getattr(inner, "__dict__", ()) for inner in layers(function)):
                 name = getattr(function, "__qualname__", repr(function))
                 raise TypeError(f"{self!r} would answer before {name} checks access: put it {place}")
 
@@ -151,48 +152,9 @@ def guards_in_code() -> list[Guard]:
 def around(guarded: Guarded, view: Callable[P, R]) -> Callable[P, R]:
     """Wrap a function of either kind."""
     if iscoroutinefunction(view):  # pyright: ignore[reportDeprecated]
-        wrapper = cast("Callable[P, R]", _around_coroutine(guarded, cast("Callable[P, Awaitable[R]]", view)))
-    else:
-        wrapper = _around_function(guarded, view)
-    return wrapper
-
-
-def _around_coroutine(guarded: Guarded, view: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
-    @wraps(view)
-    async def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        exchange = _exchange(guarded)
-        hold = guarded.enter(exchange)
-        if hold is None:
-            return await view(*args, **kwargs)
-        try:
-            result = await view(*args, **kwargs)
-        except BaseException as error:
-            exchange.raised(hold, error)
-            raise
-        if hold.terms.judges_results:
-            exchange.returned(hold, result)
-        return result
-
-    return wrapper
-
-
-def _around_function(guarded: Guarded, view: Callable[P, R]) -> Callable[P, R]:
-    @wraps(view)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        exchange = _exchange(guarded)
-        hold = guarded.enter(exchange)
-        if hold is None:
-            return view(*args, **kwargs)
-        try:
-            result = view(*args, **kwargs)
-        except BaseException as error:
-            exchange.raised(hold, error)
-            raise
-        if hold.terms.judges_results:
-            exchange.returned(hold, result)
-        return result
-
-    return wrapper
+        coroutine = cast("Callable[P, Awaitable[R]]", view)
+        return cast("Callable[P, R]", around_coroutine(guarded, _exchange, coroutine))
+    return around_function(guarded, _exchange, view)
 
 
 def _exchange(guarded: Guarded) -> Exchange:
@@ -216,13 +178,6 @@ def _keep_annotations(wrapper: object, view: Callable[..., object]) -> None:
 def _instance_of(view: Callable[..., object]) -> object:
     # `method_decorator` passes a partial of a bound method, perhaps with other decorators around it.
     owners: list[object] = [
-        getattr(getattr(function, "func", None), "__self__", None) for function in _wrapped(view)
+        getattr(getattr(function, "func", None), "__self__", None) for function in layers(view)
     ]
     return next((owner for owner in owners if owner is not None), None)
-
-
-def _wrapped(view: Callable[..., object]) -> list[Callable[..., object]]:
-    chain = [view]
-    while (inner := getattr(chain[-1], "__wrapped__", None)) is not None:
-        chain.append(inner)
-    return chain

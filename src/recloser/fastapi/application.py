@@ -13,10 +13,18 @@ from starlette.middleware import Middleware
 from starlette.requests import HTTPConnection, Request
 
 from recloser.asgi import CircuitBreakerMiddleware, MountedMiddleware
-from recloser.core.errors import CallRejectedError, ConfigurationError, Problem, RecloserError
+from recloser.core.errors import (
+    CallRejectedError,
+    CircuitOpenError,
+    ConfigurationError,
+    Problem,
+    RecloserError,
+)
+from recloser.fastapi.ahead import stand_ahead
 from recloser.fastapi.openapi import document
 from recloser.fastapi.present import FAULTS
-from recloser.fastapi.survey import Survey, has_own_breakers
+from recloser.fastapi.survey import Survey
+from recloser.fastapi.walk import has_own_breakers
 from recloser.http import messages
 from recloser.http.exchange import exchange_of
 from recloser.http.failure import Trouble
@@ -83,7 +91,7 @@ def install(
     )
     _add_handler(app, responder)
     if isinstance(app, FastAPI):
-        document(app)
+        document(app, registry.declaration.routes)
 
 
 def _refuse_pers_of_breakers(responder: Responder) -> None:
@@ -122,24 +130,39 @@ class _Installation:
         survey = Survey(self._responder).visit(self._app.routes)
         if survey.problems:
             raise ConfigurationError(survey.problems)
+        survey.declared.apply()
         for mounted in survey.mounted:
             if mounted.middleware_stack is None:
                 mounted.user_middleware.append(Middleware(MountedMiddleware, responder=self._responder))
                 _add_handler(mounted, self._responder)
                 if isinstance(mounted, FastAPI):
-                    document(mounted)
+                    document(mounted, self._responder.registry.declaration.routes)
+        if all(_answers_refusals(app) for app in (self._app, *survey.mounted)):
+            stand_ahead(survey.routes, self._responder, survey.declared)
         self._survey = survey
 
     def facts(self, scope: ASGIScope) -> RouteFacts:
         return self._survey.facts(scope)
 
 
-def _add_handler(app: Starlette, responder: Responder) -> None:
-    async def answer(_: HTTPConnection, error: Exception) -> Any:  # an ASGI application will do
-        exchange = exchange_of(responder)
+class _Handler:
+    def __init__(self, responder: Responder) -> None:
+        self._responder = responder
+
+    async def __call__(self, _: HTTPConnection, error: Exception) -> Any:  # an ASGI application will do
+        exchange = exchange_of(self._responder)
         if exchange is None or not isinstance(error, CallRejectedError):
             raise error
         return await exchange.answer(error)
 
+
+def _add_handler(app: Starlette, responder: Responder) -> None:
     # For the base of the family, so that a handler for any of its members is nearer and wins, also a later one.
-    app.exception_handlers.setdefault(RecloserError, answer)
+    app.exception_handlers.setdefault(RecloserError, _Handler(responder))
+
+
+def _answers_refusals(app: Starlette) -> bool:
+    handlers = app.exception_handlers
+    return isinstance(
+        next((handlers[base] for base in CircuitOpenError.__mro__ if base in handlers), None), _Handler
+    )

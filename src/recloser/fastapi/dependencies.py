@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
-from functools import wraps
+from collections.abc import Callable, Sequence
 from types import FunctionType
-from typing import Final, ParamSpec, TypeVar, cast
+from typing import Final, ParamSpec, TypeVar
 
 from fastapi import params
 
 from recloser.config.declaration import Occasion
 from recloser.core.breaker import CircuitBreaker
 from recloser.fastapi.early import Entry
+from recloser.fastapi.endpoints import around
 from recloser.fastapi.partitions import identifying
 from recloser.fastapi.present import present
 from recloser.http.declared import PlanForm
-from recloser.http.guarded import GUARDS, Guarded, guards_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -120,16 +119,10 @@ class Guard(params.Depends):
         if not inspect.isroutine(endpoint):
             raise TypeError(f"{self!r} guards functions and methods, not {endpoint!r}")
         guarded = self.entry.guarded()
-        if inspect.iscoroutinefunction(endpoint):
-            wrapper = cast("Callable[P, R]", _around_coroutine(guarded, endpoint))
-        elif inspect.isgeneratorfunction(endpoint) or inspect.isasyncgenfunction(endpoint):
-            wrapper = _before_stream(guarded, endpoint)
-        else:
-            wrapper = _around_function(guarded, endpoint)
+        wrapper = around(guarded, endpoint)
         if self.entry.pers:
             wrapper = identifying(guarded, wrapper, self.entry.pers)
         vars(wrapper).pop(WRAPPERS, None)
-        setattr(wrapper, GUARDS, (guarded, *guards_of(endpoint)))
         if isinstance(endpoint, FunctionType):
             vars(endpoint).setdefault(WRAPPERS, []).append(wrapper)
         return wrapper
@@ -142,51 +135,3 @@ class Guard(params.Depends):
 
     def __repr__(self) -> str:
         return repr(self.entry)
-
-
-def _around_coroutine(guarded: Guarded, endpoint: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
-    @wraps(endpoint)
-    async def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        holder = present(guarded)
-        hold = guarded.enter(holder)
-        if hold is None:
-            return await endpoint(*args, **kwargs)
-        try:
-            result = await endpoint(*args, **kwargs)
-        except BaseException as error:
-            holder.raised(hold, error)
-            raise
-        if hold.terms.judges_results:
-            holder.returned(hold, result)
-        return result
-
-    return wrapper
-
-
-def _around_function(guarded: Guarded, endpoint: Callable[P, R]) -> Callable[P, R]:
-    @wraps(endpoint)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        holder = present(guarded)
-        hold = guarded.enter(holder)
-        if hold is None:
-            return endpoint(*args, **kwargs)
-        try:
-            result = endpoint(*args, **kwargs)
-        except BaseException as error:
-            holder.raised(hold, error)
-            raise
-        if hold.terms.judges_results:
-            holder.returned(hold, result)
-        return result
-
-    return wrapper
-
-
-def _before_stream(guarded: Guarded, endpoint: Callable[P, R]) -> Callable[P, R]:
-    # Asked when the stream is made: once it is read, the response has started. The rest is the middleware's.
-    @wraps(endpoint)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        guarded.enter(present(guarded))
-        return endpoint(*args, **kwargs)
-
-    return wrapper

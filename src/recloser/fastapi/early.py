@@ -5,20 +5,29 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Sequence
 from inspect import Signature
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from fastapi import params
+
+# Only FastAPI can tell whether it found the input of a dependency valid, and so has run it; it has no public way to ask.
 from fastapi.dependencies.utils import request_params_to_args
 from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
 
 from recloser.config.declaration import Occasion
-from recloser.core.errors import CallRejectedError
-from recloser.fastapi.partitions import asked, asking, note
+from recloser.core.errors import CallRejectedError, Problem
+from recloser.fastapi.partitions import PREFIX, asked, asking, note
 from recloser.fastapi.present import FAULTS, present
 from recloser.http.declared import PlanForm, pers_of
 from recloser.http.guarded import Guarded
 from recloser.http.wire import ASGIScope
+
+IN_CODE: Final = (
+    "must be a function, or a name that can be imported when guard(...) is called: it becomes a dependency"
+)
+IN_ROUTES: Final = (
+    "must stand in the plan of a guard in the code: FastAPI reads dependencies where a route is made"
+)
 
 # The dependencies that stand before a guard on one route; none if they do not let it answer in full.
 _Before: TypeAlias = tuple[Any, ...]
@@ -140,6 +149,26 @@ def tree(dependant: Any) -> Iterator[Any]:
         yield dependant
         for inner in dependant.dependencies:
             yield from tree(inner)
+
+
+def early_guards(dependant: Any) -> list[Entry]:
+    """Return the guards among a route's dependencies, in order."""
+    return [part.call for part in tree(dependant) if isinstance(part.call, Entry)]
+
+
+def unsolved(guard: Guarded, where: str, dependant: Any, fix: str) -> list[Problem]:
+    """Find what names the partitions of a guard's plan and is no dependency: nothing would ever be kept.
+
+    Args:
+        guard: Bound, around an endpoint.
+        where: How problems name its place.
+        dependant: FastAPI's, of the endpoint's route; `None` for a route of Starlette's own.
+        fix: What to do about it.
+    """
+    if dependant is None:
+        return []
+    solved = {part.call for part in tree(dependant) if (part.name or "").startswith(PREFIX)}
+    return [Problem(f"{where}{guard!r}.plan", f"per={per!r}", fix) for per in guard.pers if per not in solved]
 
 
 def _is_security(part: Any) -> bool:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final
 
 from fastapi import FastAPI
 
-from recloser.fastapi.survey import contexts, early_guards
+from recloser.fastapi.early import early_guards
+from recloser.fastapi.routes import is_named
+from recloser.fastapi.walk import Found, walk
 from recloser.http.guarded import guards_of
 
 _UNAVAILABLE: Final[dict[str, Any]] = {
@@ -36,21 +39,34 @@ _UNAVAILABLE: Final[dict[str, Any]] = {
 }
 
 
-def document(app: FastAPI) -> None:
-    """Add a 503 to the description of each guarded route that does not describe one itself."""
+def document(app: FastAPI, declared: Collection[str]) -> None:
+    """Add a 503 to the description of each guarded route that does not describe one itself.
+
+    Args:
+        app: Whose description it is.
+        declared: The entries of `ROUTES`, which guard routes too.
+    """
     describe = app.openapi
 
     def openapi() -> dict[str, Any]:
         schema = describe()
-        for context in contexts(app.routes):
-            guarded = early_guards(getattr(context, "dependant", None)) or guards_of(
-                getattr(context, "endpoint", None)
-            )
-            path = schema.get("paths", {}).get(getattr(context, "path_format", None), {})
-            for method in (getattr(context, "methods", None) or ()) if guarded else ():
+        for route in walk(app.routes, []):
+            path = schema.get("paths", {}).get(route.plain_path, {})
+            for method in route.methods if _is_guarded(route, declared) else ():
                 operation = path.get(method.lower())
                 if operation is not None:
                     operation.setdefault("responses", {}).setdefault("503", _UNAVAILABLE)
         return schema
 
     vars(app)["openapi"] = openapi
+
+
+def _is_guarded(route: Found, declared: Collection[str]) -> bool:
+    return bool(
+        early_guards(route.dependant)
+        or guards_of(
+            getattr(route.dependant, "call", None)
+        )  # in a mounted application, whose prefix is not known
+        or guards_of(route.endpoint)
+        or any(is_named(entry, route) for entry in declared)
+    )

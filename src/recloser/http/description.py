@@ -44,15 +44,15 @@ def is_personal(scope: ASGIScope, facts: RouteFacts) -> bool:
     user: object = scope.get("user")
     return (
         facts.personal
-        or bool(session)
-        or bool(getattr(session, "accessed", False))
+        or (session is not None and (bool(session) or bool(getattr(session, "accessed", False))))
         or (user is not None and bool(getattr(user, "is_authenticated", True)))
     )
 
 
 def _has_credential(scope: ASGIScope, facts: RouteFacts) -> bool:
-    return any(
-        name.decode("latin-1").lower() in facts.credentials for name, _ in scope["headers"]
+    return (
+        bool(facts.credentials)
+        and any(name.decode("latin-1").lower() in facts.credentials for name, _ in scope["headers"])
     ) or _has_parameter(scope, facts.query_credentials)
 
 

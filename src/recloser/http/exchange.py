@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from recloser.core.scope import current
 from recloser.http.counted import failure_answered, failure_raised
@@ -17,12 +17,14 @@ from recloser.http.guarded import guards_of
 from recloser.http.holder import Holder, Met
 from recloser.http.keeping import Keeping, ask
 from recloser.http.messages import SAFE_METHODS, Request, Response, joined
-from recloser.http.plan import Plan
+from recloser.http.plan import Degraded, Plan
 from recloser.http.responder import Responder, RouteFacts
 from recloser.http.tee import Tee, tee
 from recloser.http.wire import Answer, ASGIScope, Close, Message, Send, nowhere, text
 
 FactsOf: TypeAlias = Callable[[ASGIScope], RouteFacts]
+
+_GONE: Final[Message] = {}  # stands for the head of an answer whose client went away
 
 
 def exchange_of(responder: Responder) -> Exchange | None:
@@ -46,7 +48,7 @@ class Exchange(Holder):
             guard answers failures.
     """
 
-    __slots__ = ("_facts", "_head", "_is_gone", "_native", "_scope", "_send", "_tee", "checks")
+    __slots__ = ("_facts", "_head", "_native", "_scope", "_send", "_tee", "checks")
 
     checks: Callable[[ASGIScope], bool]
 
@@ -65,7 +67,6 @@ class Exchange(Holder):
         self._send = send
         self._head: Message | None = None
         self._tee: Tee | None = None
-        self._is_gone = False
 
     @property
     def scope(self) -> ASGIScope:
@@ -104,7 +105,7 @@ class Exchange(Holder):
             self._head = message
             if self._scope["method"] not in SAFE_METHODS:
                 self._changed(message["status"])
-            if (self.failed or message["status"] >= FIRST_FAILING) and not self.replaced:
+            if (message["status"] >= FIRST_FAILING or (self._troubles and self.failed)) and not self.replaced:
                 return self._begin_badly(message)
             if self.met is None:
                 return self._send(message)
@@ -119,7 +120,7 @@ class Exchange(Holder):
         try:
             await self._send(message)
         except OSError:
-            self._is_gone = True
+            self._head = _GONE
             raise
 
     async def _begin_badly(self, head: Message) -> None:
@@ -135,7 +136,8 @@ class Exchange(Holder):
 
     def _begin(self, head: Message) -> None:
         for hold in self.holds:
-            hold.answered()
+            if hold.terms.times:
+                hold.answered()
         if self.keeps and not self.replaced and not self.troubled and not head.get("trailers", False):
             response = Response(head["status"], text(head.get("headers", ())))
             self._tee = tee(self.responder.cache, self.request(self.keeps), response, self.keeps)
@@ -164,7 +166,8 @@ class Exchange(Holder):
         head = self._head
         if head is None or not self.holds or (before_trailers and head.get("trailers", False)):
             return
-        self.ended(head["status"], _retry_after(head))
+        status: int = head["status"]
+        self.ended(status, None if status < FIRST_FAILING else _retry_after(head))
 
     def _changed(self, status: int) -> None:
         if status < 400 and self.responder.cache.holds(self._scope["path"]):
@@ -175,7 +178,7 @@ class Exchange(Holder):
     def interrupted(self, error: BaseException) -> Trouble | None:
         """Settle what is held after an exception, and return the refusal or failure that can still be answered."""
         if self.met is not None:
-            self.broke(None if self._is_gone else error)
+            self.broke(None if self._head is _GONE else error)
             self._note_origin(error)
         return None if self.started else find_refusal(error) or failure_raised(self, error)
 
@@ -193,6 +196,12 @@ class Exchange(Holder):
         response = await self.responder.answer(request, trouble, plan)
         self._tell(request, trouble)
         return Answer(response)
+
+    def replaced_by(self, request: Request, refusal: Trouble, degraded: Degraded) -> Answer:
+        """Make a strategy's answer the request's own."""
+        self.replaced = True
+        self._tell(request, refusal)
+        return Answer(self.responder.finished(request, refusal, degraded))
 
     async def _instead(self, head: Message, error: BaseException | None) -> Answer | None:
         if self.met is not None:
@@ -222,11 +231,9 @@ class Exchange(Holder):
 
     def _note_origin(self, error: BaseException) -> None:
         # What comes out of the endpoint itself comes after all that the route checks.
-        runner = self._facts(self._scope).runner
-        if runner is not None and any(
-            frame.f_code is runner for frame, _ in traceback.walk_tb(error.__traceback__)
-        ):
-            self.guarded = True
+        if not self.guarded:
+            runners = self._facts(self._scope).runners
+            self.guarded = any(frame.f_code in runners for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def _retry_after(head: Message) -> str | None:

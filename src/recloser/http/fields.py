@@ -21,7 +21,7 @@ def directives(value: str | None) -> Mapping[str, str | None]:
         given twice with different arguments, one that makes no promise: `""` (RFC 9111 §4.2.1).
     """
     found: dict[str, str | None] = {}
-    for part in _split(value or ""):
+    for part in _split(value) if value else ():
         name, equals, argument = (piece.strip() for piece in part.partition("="))
         if not name:
             continue

@@ -8,8 +8,9 @@ from typing import Final
 
 from recloser.config.declaration import Occasion
 from recloser.config.plans import ON_ALONE_FIX, ON_FIX, occasions
-from recloser.core.breaker import CircuitBreaker
+from recloser.core.driver import Driver
 from recloser.core.errors import ConfigurationError, Problem
+from recloser.core.permit import Permit, acquire
 from recloser.core.policy import nearest
 from recloser.http.declared import PlanForm, read_plan
 from recloser.http.fault import Faults
@@ -30,11 +31,13 @@ class Guarded:
         record: Whether the endpoint's outcome counts; `None`: unless the breaker is also used inside.
         faults: How the endpoint's exceptions are judged.
         on: What the plan answers; a `Plan` says that itself.
+
+    Attributes:
+        answers_failures: Whether a plan answers failures of this guard's breaker; known once the guard was entered.
     """
 
-    __slots__ = ("_bound", "_breaker", "_faults", "_form", "_on", "_record", "_terms", "name")
+    __slots__ = ("_bound", "_faults", "_form", "_on", "_record", "_terms", "answers_failures", "name")
 
-    _breaker: CircuitBreaker
     _terms: Terms
 
     def __init__(
@@ -52,6 +55,7 @@ class Guarded:
         self._record = record
         self._faults = faults
         self._bound: Responder | None = None
+        self.answers_failures = False
 
     def __repr__(self) -> str:
         return f"guard({self.name!r})"
@@ -87,7 +91,6 @@ class Guarded:
             plan = plan.prepared(responder.means)
         if breaker is not None and not problems:
             answering = plan or responder.plan_of(self.name)
-            self._breaker = breaker
             self._terms = Terms(
                 breaker._driver,  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
                 (self.name, plan),
@@ -96,6 +99,7 @@ class Guarded:
                 faults=self._faults,
                 inner_counts=None if self._record is None else not self._record,
             )
+            self.answers_failures = answering.answers_failures
             self._bound = responder
         return problems
 
@@ -104,10 +108,10 @@ class Guarded:
         """Whether some application has found its breaker."""
         return self._bound is not None
 
-    @property
-    def answers_failures(self) -> bool:
-        """Whether a plan answers failures of this guard's breaker; known once the guard was entered."""
-        return self._terms.answers_failures
+    def driver(self, responder: Responder) -> Driver:
+        """Return what drives the breaker, as it is for `responder`."""
+        self._ensure_bound(responder)
+        return self._terms.driver
 
     @property
     def pers(self) -> Iterator[Per]:
@@ -136,21 +140,22 @@ class Guarded:
         if self._bound is not holder.responder:
             self._ensure_bound(holder.responder)
         terms = self._terms
+        record = terms.driver.machine.recorder
+        if holder.met is None and record is not None and not terms.inner_counts:
+            return holder.begin(terms, record, access_checked)  # nearly every guarded request
         holder.meet(terms.met, terms.replays)
         if access_checked:
             holder.guarded = True
-        record = self._breaker.recorder
         if record is not None and terms.inner_counts:
             return None
         for held in holder.holds:
             if held.terms.driver is terms.driver:  # one request counts once, and the innermost sees most
                 return None if terms.inner_counts else held
-        if record is not None and not terms.times:
-            hold = Hold(terms, record)
-        else:
-            permit = self._breaker.acquire()
+        permit: Permit | None = None
+        if record is None:
+            permit = acquire(terms.driver)
             holder.hold(permit)
-            hold = Hold(terms, permit)
+        hold = Hold(terms, record, permit)
         holder.holds.append(hold)
         return hold
 

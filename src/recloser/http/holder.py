@@ -33,7 +33,7 @@ class Terms:
         replays: For whom plans want responses to be kept, to serve them again.
         answers_failures: Whether a plan answers failures that this breaker counts.
         faults: How exceptions are judged.
-        times: Calls are timed, so that each needs a permit from its beginning.
+        times: Calls are timed.
         ticks: The recorder is all that a success needs: nothing depends on when it was.
         judges_results: The policy has something to say of what the endpoint returns.
         inner_counts: The endpoint uses the breaker itself: those calls count, the guard only refuses early.
@@ -71,7 +71,7 @@ class Terms:
         policy = driver.policy
         self.judges_results = policy.failure_if is not None
         self.times = policy.slow_call_duration is not None
-        self.ticks = not (policy.judges_rates and policy.window_seconds is not None)
+        self.ticks = not self.times and not (policy.judges_rates and policy.window_seconds is not None)
 
 
 class Hold:
@@ -79,25 +79,30 @@ class Hold:
 
     Args:
         terms: Of the guard.
-        ticket: The recorder that admitted it while closed, or the permit.
+        recorder: What admitted it while closed, or `None`.
+        permit: What admitted it otherwise.
 
     Attributes:
         used_inside: An inner call of the same breaker had an outcome.
     """
 
-    __slots__ = ("_ticket", "terms", "used_inside")
+    __slots__ = ("_answered", "_permit", "_recorder", "_started", "terms", "used_inside")
 
-    def __init__(self, terms: Terms, ticket: Recorder | Permit) -> None:
+    def __init__(self, terms: Terms, recorder: Recorder | None, permit: Permit | None = None) -> None:
         self.terms = terms
-        self._ticket = ticket
+        self._recorder = recorder
+        self._permit = permit
+        self._answered: float | None = None
+        self._started = terms.driver.clock() if terms.times else 0.0
         self.used_inside = False
 
     @property
     def permit(self) -> Permit:
         """The permit, made when it is needed: a success while closed does without."""
-        if not isinstance(self._ticket, Permit):
-            self._ticket = Permit(self.terms.driver, self._ticket)
-        return self._ticket
+        if self._permit is None:
+            assert self._recorder is not None  # noqa: S101 - one of the two is there
+            self._permit = Permit(self.terms.driver, self._recorder, self._started, self._answered)
+        return self._permit
 
     def yields(self) -> bool:
         """Tell whether the endpoint's own outcome is not to count, since inner ones do; learn it for ever."""
@@ -108,19 +113,22 @@ class Hold:
 
     def answered(self) -> None:
         """The answer begins: what is slow is decided now."""
-        if isinstance(self._ticket, Permit):
-            self._ticket.answered()
+        if self._permit is not None:
+            self._permit.answered()
+        elif self.terms.times and self._answered is None:
+            self._answered = self.terms.driver.clock()
 
     def succeed(self) -> None:
         """The endpoint has answered well. In most requests this is the end."""
-        if (self.used_inside or self.terms.inner_counts) and self.yields():
+        terms, recorder = self.terms, self._recorder
+        if (self.used_inside or terms.inner_counts) and self.yields():
             self.permit.ignore()
-        elif isinstance(self._ticket, Permit):
-            self._ticket.success()
-        elif self.terms.ticks:
-            self._ticket()
+        elif recorder is None or self._permit is not None:
+            self.permit.success()
+        elif terms.ticks:
+            recorder()
         else:
-            self.terms.driver.succeeded(self._ticket)
+            terms.driver.succeeded_while_closed(recorder, self._started, self._answered)
 
     def fail(self, retry_after: str | None) -> None:
         """The endpoint has answered that it failed.
@@ -194,6 +202,22 @@ class Holder(Scope):
         else:
             self.met.append(met)
             self.keeps |= replays
+
+    def begin(self, terms: Terms, recorder: Recorder, guarded: bool) -> Hold:
+        """Admit by the first guard of a request, while its circuit is closed.
+
+        Args:
+            terms: Of the guard.
+            recorder: What admits.
+            guarded: What the route checks before has been checked.
+        """
+        hold = Hold(terms, recorder)
+        self.met = [terms.met]
+        self.holds = [hold]
+        self.keeps = terms.replays
+        self.guarded = guarded
+        self.disowned = False
+        return hold
 
     def note_inner(self, driver: Driver, outcome: Outcome) -> None:  # noqa: ARG002 - any outcome will do
         """Remember that a guard's breaker is used inside."""

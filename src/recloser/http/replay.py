@@ -15,13 +15,13 @@ _IN_NOT_MODIFIED: Final = frozenset(
 # Of a private response's directives, those that its user's own cache obeys (RFC 9111 §5.2.2).
 _FOR_A_USER: Final = frozenset({"max-age", "must-revalidate", "stale-if-error", "immutable"})
 # A cache may not evaluate these preconditions (RFC 9111 §4.3.2), and parts of a stale whole are not served.
-_BEYOND_A_CACHE: Final = ("range", "if-match", "if-unmodified-since")
+_BEYOND_A_CACHE: Final = frozenset({"range", "if-match", "if-unmodified-since"})
 
 
 def may_replay(request: Request) -> bool:
     """Tell whether a kept response can be an answer to this request at all."""
-    return request.method in {"GET", "HEAD"} and not any(
-        name in _BEYOND_A_CACHE for name, _ in request.headers
+    return request.method in {"GET", "HEAD"} and _BEYOND_A_CACHE.isdisjoint(
+        [name for name, _ in request.headers]
     )
 
 

@@ -38,7 +38,7 @@ class RouteFacts:
         personal: Its answers may be personal for reasons that cannot be told.
         injects: The framework solves dependencies for it: what names partitions is one of them.
         guards: Those that stand before the endpoint, outermost first.
-        runner: What the framework runs endpoints with, and nothing else.
+        runners: What runs in an endpoint only, once all that the route checks has been checked.
     """
 
     selecting: frozenset[str] = frozenset()
@@ -47,7 +47,7 @@ class RouteFacts:
     personal: bool = False
     injects: bool = False
     guards: tuple[Guarded, ...] = ()
-    runner: CodeType | None = None
+    runners: frozenset[CodeType] = frozenset()
 
 
 class Responder:
@@ -112,14 +112,15 @@ class Responder:
         Returns:
             The answer, with the headers that every degraded answer carries.
         """
-        return self._finished(request, error, await plan.answer(request, error))
+        return self.finished(request, error, await plan.answer(request, error))
 
     async def attempt(self, request: Request, error: Trouble, plan: Plan) -> Response | None:
         """Answer by what was written into the plan, else leave it to the application; arguments as for `answer`."""
         degraded = await plan.attempt(request, error)
-        return None if degraded is None else self._finished(request, error, degraded)
+        return None if degraded is None else self.finished(request, error, degraded)
 
-    def _finished(self, request: Request, error: Trouble, degraded: Degraded) -> Response:
+    def finished(self, request: Request, error: Trouble, degraded: Degraded) -> Response:
+        """Add the headers that every degraded answer carries, and count it."""
         response, strategy = degraded
         self.registry.degraded.note(error.breaker, strategy.name)
         headers: Headers = response.headers

@@ -6,8 +6,8 @@ from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Djan
 
 from recloser.core.policy import nearest
 from recloser.django.checks.installed import installed
-from recloser.django.routes import names
 from recloser.django.urlconf import views
+from recloser.http.routed import names
 
 
 def check_routes(**_: object) -> list[CheckMessage]:
