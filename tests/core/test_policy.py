@@ -35,6 +35,7 @@ DEFAULTS: dict[str, Any] = {
     "failure_if": None,
     "startup_time": None,
     "trip_quorum": 1,
+    "duration_buckets": (),
 }
 SECONDS = [
     "recovery_timeout",
@@ -141,6 +142,14 @@ def test_a_rate_of_one_is_a_ratio():
             "must be an exception type, a predicate of an exception, or a tuple of these",
         ),
         ("failure_if", 500, "must be a function of the result"),
+        *(
+            (
+                "duration_buckets",
+                wrong,
+                "must be a list of rising, positive numbers of seconds (or timedeltas)",
+            )
+            for wrong in (True, 0.5, [0, 1], [1, 1], [2, 1], [0.1, "1"], [0.1, math.inf])
+        ),
     ],
 )
 def test_other_knobs_are_checked(knob: str, value: object, fix: str):

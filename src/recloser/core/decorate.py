@@ -82,9 +82,11 @@ def _plain(driver: Driver, function: Function, *, asynchronous: bool) -> Functio
     if driver.policy.failure_if is not None:
         tail = "returned"
     else:
-        tail = "timed" if driver.times else "rolling" if driver.rolls else "tick"
+        timed = "measured" if driver.durations is not None else "timed"
+        tail = timed if driver.times else "rolling" if driver.rolls else "tick"
     make = _maker(parameters, arguments, tail, driver.times, asynchronous)
-    wrapper: Function = make(driver, driver.machine, function, driver.clock)
+    note = driver.durations.note if driver.durations is not None else None
+    wrapper: Function = make(driver, driver.machine, function, driver.clock, note)
     # CPython adapts code to the functions that it calls: wrappers of one shape must not share it.
     wrapper.__code__ = wrapper.__code__.replace()
     if isinstance(function, FunctionType) and own:
@@ -103,7 +105,7 @@ _GLOBALS: Final[dict[str, object]] = {
     "_rc_CircuitOpenError": CircuitOpenError,
 }
 _HEAD: Final = """\
-def make(_rc_driver, _rc_machine, _rc_function, _rc_clock):
+def make(_rc_driver, _rc_machine, _rc_function, _rc_clock, _rc_note):
     {define} wrapper({parameters}):
         _rc_record = _rc_machine.recorder
         if _rc_record is None:
@@ -134,6 +136,15 @@ _TAILS: Final = {
         _rc_now = _rc_clock()
         if _rc_now < _rc_machine.next_look and _rc_now - _rc_started < _rc_driver.slow_after:
             _rc_record()
+        else:
+            _rc_driver.succeeded(_rc_record, _rc_started, _rc_now)
+""",
+    "measured": """\
+        _rc_now = _rc_clock()
+        _rc_took = _rc_now - _rc_started
+        if _rc_now < _rc_machine.next_look and _rc_took < _rc_driver.slow_after:
+            _rc_record()
+            _rc_note(_rc_took)
         else:
             _rc_driver.succeeded(_rc_record, _rc_started, _rc_now)
 """,

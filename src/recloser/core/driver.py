@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 
 from recloser.core import retry_after
 from recloser.core.delivery import Delivery
+from recloser.core.durations import SORT_SECONDS, Durations
 from recloser.core.errors import (
     BulkheadFullError,
     CircuitOpenError,
@@ -48,12 +49,15 @@ class Driver(Section):
 
     Attributes:
         slow_after: A call that takes at least so long is slow (seconds).
-        times: Whether calls are timed, since `slow_call_duration` is set.
+        times: Whether calls are timed, since `slow_call_duration` or `duration_buckets` is set.
+        durations: How long calls took, if `duration_buckets` is set.
         rolls: Whether a time window must be rolled by successes.
     """
 
     __slots__ = (
+        "_next_sort",
         "_warm",
+        "durations",
         "ignored",
         "judge",
         "name",
@@ -80,7 +84,9 @@ class Driver(Section):
         super().__init__(machine, Delivery(name), clock, wall_clock)
         self.judge = Judge(name, policy)
         self.slow_after = policy.slow_call_duration if policy.slow_call_duration is not None else inf
-        self.times = policy.slow_call_duration is not None
+        self.times = policy.times_calls
+        self.durations = Durations(policy.duration_buckets) if policy.duration_buckets else None
+        self._next_sort = -inf if policy.duration_buckets else inf
         self.rolls = policy.judges_rates and policy.window_seconds is not None
         self._warm: tuple[Tally, Recorder] | None = None
         self._count_anew()
@@ -201,9 +207,12 @@ class Driver(Section):
         except BaseException:
             self.conclude(ticket, Outcome.IGNORED, now)
             raise
-        slow = self.is_slow(started, now if answered is None else answered)
+        ended = now if answered is None else answered
+        slow = self.is_slow(started, ended)
         if slow and outcome is _IGNORED and is_cancellation(error):
             outcome = Outcome.SLOW
+        if outcome is not _IGNORED:
+            self.took(started, ended)
         return self.conclude(ticket, outcome, now, slow=slow, error=error)
 
     def returned(
@@ -211,28 +220,45 @@ class Driver(Section):
     ) -> Outcome:
         """Settle a call that returned, as `failure_if` judges it; arguments and result as for `failed`."""
         now = self.clock()
-        slow = self.is_slow(started, now if answered is None else answered)
         try:
             outcome = self.judge.of_result(result)
         except BaseException:
             self.conclude(ticket, Outcome.IGNORED, now)
             raise
+        slow = self.took(started, now if answered is None else answered)
         error = FailedResultError(result) if outcome is _FAILURE else None
         return self.conclude(ticket, outcome, now, slow=slow, error=error)
 
     def succeeded(self, ticket: Ticket, started: float = 0.0, answered: float | None = None) -> Outcome:
         """Settle a success; arguments and result as for `failed`."""
         now = self.clock()
-        slow = self.is_slow(started, now if answered is None else answered)
+        if now >= self._next_sort:
+            self._next_sort = now + SORT_SECONDS
+        slow = self.took(started, now if answered is None else answered)
         return self.conclude(ticket, _SUCCESS, now, slow=slow)
 
     def succeeded_while_closed(self, recorder: Recorder, started: float, answered: float | None) -> None:
         """Settle a success that the recorder admitted: nearly always a tick; arguments as for `failed`."""
         now = self.clock()
-        if now >= self.machine.next_look or self.is_slow(started, now if answered is None else answered):
+        is_slow = self.is_slow(started, now if answered is None else answered)
+        if is_slow or now >= self.machine.next_look or self.durations is not None:
             self.succeeded(recorder, started, answered)
         else:
             recorder()
+
+    def took(self, started: float, ended: float) -> bool:
+        """Note how long a call took, if the policy asks.
+
+        Args:
+            started: When it began, if calls are timed (monotonic seconds).
+            ended: When the dependency answered or failed (monotonic seconds).
+
+        Returns:
+            Whether that is slow.
+        """
+        if self.durations is not None:
+            self.durations.note(ended - started)
+        return self.is_slow(started, ended)
 
     def is_slow(self, started: float, ended: float) -> bool:
         """Tell whether a call that took from `started` to `ended` (monotonic seconds) is slow."""
@@ -307,6 +333,8 @@ class Driver(Section):
 
     def _publish(self) -> None:
         """Let the fast path see what the machine has decided."""
+        if self.durations is not None:
+            self.durations.sort()
         machine = self.machine
         condition = machine.condition
         tally = condition.tally
@@ -314,7 +342,7 @@ class Driver(Section):
         if tally is None or condition.ramp is not None or not counts_all:
             machine.recorder = None
             return
-        machine.next_look = tally.next_look
+        machine.next_look = min(tally.next_look, self._next_sort)
         if self.rolls or tally.ticks_suffice:
             machine.recorder = tally.tick
             return
@@ -326,6 +354,8 @@ class Driver(Section):
     def after_fork_in_child(self) -> None:
         """Begin anew in the same state: a new lock, no inherited permit, lease or count."""
         self._count_anew()
+        if self.durations is not None:
+            self.durations.clear()
         super().after_fork_in_child()
 
     def _count_anew(self) -> None:

@@ -52,7 +52,7 @@ class Permit:
         if not self.settled:
             self.settled = True
             now = self.driver.clock()
-            slow = self.driver.is_slow(self._started, now if self._answered is None else self._answered)
+            slow = self.driver.took(self._started, now if self._answered is None else self._answered)
             wait = parse(retry_after, self.driver.wall_clock)
             self.driver.conclude(self._ticket, Outcome.FAILURE, now, slow=slow, error=error, wait=wait)
 

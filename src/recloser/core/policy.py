@@ -45,6 +45,7 @@ class Knobs(TypedDict, total=False):
     failure_if: ResultTest | None
     startup_time: Seconds | None
     trip_quorum: int
+    duration_buckets: Sequence[Seconds]
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -79,6 +80,8 @@ class Policy:
         failure_if: Predicate of a result: true counts the call as a failure.
         startup_time: The dependency's own restart time, used for advice only (seconds).
         trip_quorum: Workers that must have tripped locally before a fleet opens.
+        duration_buckets: Upper bounds of a histogram of call durations, for metrics (seconds, rising). Empty: calls
+            are not measured.
 
     Raises:
         ConfigurationError: Lists every knob that is wrong.
@@ -106,6 +109,7 @@ class Policy:
     failure_if: ResultTest | None = None
     startup_time: float | None = None
     trip_quorum: int = 1
+    duration_buckets: tuple[float, ...] = ()
 
     def __init__(self, **knobs: Unpack[Knobs]) -> None:
         values, problems = check(knobs)
@@ -118,6 +122,11 @@ class Policy:
     def judges_rates(self) -> bool:
         """Whether any rule looks at the window."""
         return self.failure_rate_threshold is not None or self.slow_call_rate_threshold is not None
+
+    @property
+    def times_calls(self) -> bool:
+        """Whether calls are timed: to find slow ones, or for metrics."""
+        return self.slow_call_duration is not None or bool(self.duration_buckets)
 
 
 def check(knobs: Mapping[str, object]) -> tuple[dict[str, Any], list[Problem]]:
@@ -250,6 +259,14 @@ def _flag(value: object) -> tuple[object, str]:
     return value, "" if isinstance(value, bool) else "must be true or false"
 
 
+def _buckets(value: object) -> tuple[object, str]:
+    given = cast("Sequence[object]", value) if isinstance(value, tuple | list) else (None,)
+    bounds = [_number(bound) or 0.0 for bound in given]
+    if not all(low < high for low, high in zip([0.0, *bounds], bounds, strict=False)):
+        return None, "must be a list of rising, positive numbers of seconds (or timedeltas)"
+    return tuple(bounds), ""
+
+
 def _error_match(value: object) -> tuple[object, str]:
     tests = cast("Sequence[object]", value) if isinstance(value, tuple | list) else (value,)
     for test in tests:
@@ -296,5 +313,6 @@ _CHECKS: Final[Mapping[str, _Check]] = {
     "failure_if": _optional(_result_test),
     "startup_time": _optional(_seconds(least="non-negative")),
     "trip_quorum": _calls,
+    "duration_buckets": _buckets,
 }
 _DEFAULTS: Final[Mapping[str, object]] = {field.name: field.default for field in fields(Policy)}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import inf
 
 from recloser.core.driver import Driver
+from recloser.core.durations import Histogram
 from recloser.core.events import Cause, Rejection
 from recloser.core.state import Epoch, Override, State
 from recloser.core.window import CallCounter, Counts
@@ -41,6 +42,7 @@ class Snapshot:
         opened: Transitions to open.
         half_opened: Transitions to half-open.
         closed: Transitions to closed.
+        durations: How long counted calls took; `None` without `duration_buckets`.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Snapshot:
     opened: int
     half_opened: int
     closed: int
+    durations: Histogram | None
 
 
 def take(driver: Driver) -> Snapshot:
@@ -80,6 +83,8 @@ def take(driver: Driver) -> Snapshot:
 def read(driver: Driver) -> Snapshot:
     """Read a breaker's numbers, by one who is in its section already."""
     now = driver.clock()
+    if driver.durations is not None:
+        driver.durations.sort()
     tally = driver.machine.condition.tally
     return _read(driver, now, Counts() if tally is None else tally.counts(now))
 
@@ -113,6 +118,7 @@ def _read(driver: Driver, now: float, window: Counts) -> Snapshot:
         opened=totals.opened,
         half_opened=totals.half_opened,
         closed=totals.closed,
+        durations=driver.durations.read() if driver.durations is not None else None,
     )
 
 

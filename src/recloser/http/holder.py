@@ -70,7 +70,7 @@ class Terms:
         self.inner_counts = inner_counts
         policy = driver.policy
         self.judges_results = policy.failure_if is not None
-        self.times = policy.slow_call_duration is not None
+        self.times = policy.times_calls
         self.ticks = not self.times and not (policy.judges_rates and policy.window_seconds is not None)
 
 
