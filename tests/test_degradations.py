@@ -24,6 +24,26 @@ def test_each_answer_is_counted_under_its_breaker_and_strategy():
     assert not hasattr(before, "__setitem__")
 
 
+def test_listeners_are_told_of_each_answer(caplog):
+    """At once, in order and until they are removed; one that raises is logged, and harms nobody."""
+    degraded, heard = Degradations(), []
+
+    def broken(breaker, strategy):
+        raise ValueError(strategy)
+
+    degraded.add_listener(broken)
+    remove = degraded.add_listener(lambda *told: heard.append(told))
+    degraded.note("inventory", "stale")
+    degraded.note("payments", "json")
+    remove()
+    degraded.note("inventory", "stale")
+
+    assert heard == [("inventory", "stale"), ("payments", "json")]
+    assert degraded.counts()["inventory", "stale"] == 2
+    assert len(caplog.records) == 3
+    assert "raised on a degraded answer" in caplog.records[0].getMessage()
+
+
 def test_nothing_is_lost_under_threads():
     """Every one of 40,000 answers of 8 threads counts, also while others read."""
     degraded = Degradations()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from _thread import RLock  # `threading` only wraps it
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeAlias
 
 from recloser.core import fork
+from recloser.core.log import logger
 
 MAX_PAIRS: Final = 4096
+Listener: TypeAlias = Callable[[str, str], object]
 OTHERS: Final = "*"  # no breaker can be named so
 
 
@@ -23,6 +25,7 @@ class Degradations:
     def __init__(self) -> None:
         self._lock = RLock()
         self._counts: dict[tuple[str, str], int] = {}
+        self._listeners: tuple[tuple[Listener], ...] = ()
         fork.watch(self)
 
     def note(self, breaker: str, strategy: str) -> None:
@@ -37,6 +40,28 @@ class Degradations:
             if pair not in self._counts and len(self._counts) >= MAX_PAIRS:
                 pair = OTHERS, strategy
             self._counts[pair] = self._counts.get(pair, 0) + 1
+        for (listener,) in self._listeners:
+            try:
+                listener(breaker, strategy)
+            except Exception:
+                logger().exception(
+                    "breaker %r: the listener %r raised on a degraded answer", breaker, listener
+                )
+
+    def add_listener(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener(breaker, strategy)` for each answer, in its request's context; the function returned ends that.
+
+        A listener that raises is logged and ignored.
+        """
+        entry = (listener,)  # tells apart two additions of one listener
+        with self._lock:
+            self._listeners = (*self._listeners, entry)
+
+        def remove() -> None:
+            with self._lock:
+                self._listeners = tuple(known for known in self._listeners if known is not entry)
+
+        return remove
 
     def counts(self) -> Mapping[tuple[str, str], int]:
         """Return how many answers each pair of breaker and strategy gave in this process, as of now."""
