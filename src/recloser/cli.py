@@ -1,4 +1,4 @@
-"""The command line: `recloser demo` and `recloser check`."""
+"""The command line: `recloser demo`, `check`, `alerts` and `dashboard`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
+from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, cast
@@ -18,11 +19,15 @@ from recloser.core.errors import ConfigurationError, Problem, RecloserError
 from recloser.core.policy import Policy
 
 DEMO_NEEDS: Final = {  # each shop's packages, and the extra that brings them
-    "fastapi": ("demo", ("cachetools", "fastapi", "httpx2", "rich", "uvicorn")),
+    "fastapi": ("demo", ("cachetools", "fastapi", "httpx2", "prometheus_client", "rich", "uvicorn")),
     "django": ("demo-django", ("cachetools", "django", "gunicorn", "httpx2", "rest_framework", "rich")),
 }
 DEMO_SECONDS: Final = 52.0
 DEMO_SECONDS_AT_LEAST: Final = 4.0
+SHIPPED: Final = {
+    "alerts": ("alerts.yml", "Prometheus alert rules, with runbooks"),
+    "dashboard": ("dashboard.json", "a Grafana dashboard, to be imported"),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,6 +74,10 @@ def _parser() -> argparse.ArgumentParser:
         "declaration", metavar="FILE|module:NAME", help="a TOML file, or a mapping such as settings:RECLOSER"
     )
     check.set_defaults(run=_check)
+
+    for command, (file, what) in SHIPPED.items():
+        shipped = commands.add_parser(command, help=f"print {what}")
+        shipped.set_defaults(run=_shipped, file=file)
     return parser
 
 
@@ -103,6 +112,12 @@ def _check(options: argparse.Namespace) -> int:
     except RecloserError as error:
         return _complain(str(error))
     print("\n".join(_described(declaration)))  # noqa: T201 - the command's output
+    return 0
+
+
+def _shipped(options: argparse.Namespace) -> int:
+    text = files("recloser.metrics").joinpath(options.file).read_text(encoding="utf-8")
+    print(text, end="")  # noqa: T201 - the command's output
     return 0
 
 

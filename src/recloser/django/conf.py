@@ -19,6 +19,7 @@ from recloser.http.cache import ResponseCache
 from recloser.http.kept import DEFAULT_MAX_BODY, Cache
 from recloser.http.responder import Responder
 from recloser.http.routed import read_routes
+from recloser.metrics.logging import log_events
 from recloser.registry import Registry
 
 SETTING: Final = "RECLOSER"
@@ -58,6 +59,7 @@ def _install() -> Installation:
         if _installed is None:
             registry = build_registry()
             registry.add_listener(signals.forward)
+            log_events(registry)
             _installed = build(registry)
         return _installed
 

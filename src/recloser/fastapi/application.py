@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import HTTPConnection, Request
+from starlette.routing import Route
 
 from recloser.asgi import CircuitBreakerMiddleware, MountedMiddleware
 from recloser.core.errors import (
@@ -31,6 +32,7 @@ from recloser.http.failure import Trouble
 from recloser.http.kept import Cache
 from recloser.http.responder import Responder, RouteFacts
 from recloser.http.wire import ASGIScope
+from recloser.metrics.logging import log_events
 from recloser.registry import Registry
 
 if TYPE_CHECKING:  # Jinja need not be installed
@@ -44,8 +46,9 @@ def install(
     expose: bool | None = None,
     cache: Cache | None = None,
     templates: Jinja2Templates | None = None,
+    metrics: str | None = None,
 ) -> None:
-    """Let an application answer for its open circuits.
+    """Let an application answer for its open circuits, and log what happens to them.
 
     Adds one middleware, which stays innermost whatever is added later, and a handler for refusals, which an
     exception handler of your own outranks; both also in mounted applications. OpenAPI lists their 503. At start every breaker that a
@@ -58,9 +61,12 @@ def install(
             mode only.
         cache: Where responses are kept for `plans.stale`; by default where the declaration says.
         templates: The engine of `plans.template`.
+        metrics: The path at which Prometheus finds its metrics, such as `"/metrics"`; by default nowhere. It is open
+            to whoever can reach it, as is usual.
 
     Raises:
         ConfigurationError: Lists all that is wrong with the cache and the breakers' plans.
+        ImportError: `metrics` needs the extra `prometheus`.
         RuntimeError: The application has served already, or has breakers already.
     """
     if app.middleware_stack is not None:
@@ -92,6 +98,11 @@ def install(
     _add_handler(app, responder)
     if isinstance(app, FastAPI):
         document(app, registry.declaration.routes)
+    if metrics is not None:
+        from recloser.metrics.prometheus import MetricsApp  # noqa: PLC0415 - only metrics need their extra
+
+        app.router.routes.append(Route(metrics, MetricsApp(registry), include_in_schema=False))
+    log_events(registry)
 
 
 def _refuse_pers_of_breakers(responder: Responder) -> None:

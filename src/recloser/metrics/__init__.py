@@ -1,0 +1,1 @@
+"""Seeing breakers from outside: Prometheus, OpenTelemetry, logs, alerts. Import the module you need."""

@@ -1,0 +1,212 @@
+"""prometheus_client's multiprocess mode: each worker writes its numbers into its own files, all workers read all.
+
+A scrape hits one worker, which publishes just before it answers; a thread in each other one has published within the
+last second. Nothing here runs on the path of a call.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from multiprocessing.util import Finalize
+from typing import Any, Final, NamedTuple
+from weakref import WeakSet
+
+from prometheus_client import values
+from prometheus_client.utils import floatToGoString  # pyright: ignore[reportUnknownVariableType]
+
+from recloser.core.durations import Histogram
+from recloser.core.log import logger
+from recloser.metrics.catalogue import DEGRADED, DURATION, SERIES, SERVICE, Metric
+from recloser.metrics.presence import Presence
+from recloser.metrics.readings import Ledger, Reading, fleet, gauges
+
+PUBLISH_SECONDS: Final = 1.0
+DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
+# Of the values of all living workers, the one with the highest time stamp: ours is a rank.
+HIGHEST_RANK: Final = "livemostrecent"
+
+
+def shares_files() -> bool:
+    """Tell whether prometheus_client was imported in multiprocess mode."""
+    return values.ValueClass is not values.MutexValue
+
+
+class Item(NamedTuple):
+    """One number to publish: what it is, and its rank where the highest ranking worker's is told."""
+
+    metric: Metric
+    sample: str
+    labels: tuple[tuple[str, str], ...]
+    number: float
+    rank: float | None = None
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What tells it from others."""
+        return self.sample, self.labels
+
+
+class Publisher:
+    """Publishes what one process has counted, every second and at its end.
+
+    Args:
+        ledger: Reads the breakers.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._presence = Presence(os.environ[DIRECTORY])
+        _publishers.add(self)
+        self._begin()
+
+    def publish(self) -> None:
+        """Write everything that has changed."""
+        readings, degraded = self._ledger.read(), self._ledger.degraded()
+        store = [Item(metric, metric.name, (), *told) for metric, *told in fleet(self._ledger)]
+        with self._lock:
+            for reading in readings:
+                self._write(_items(reading))
+            self._write(
+                _counter(DEGRADED, breaker, strategy, number)
+                for (breaker, strategy), number in degraded.items()
+            )
+            self._write(store)
+            self._presence.bury_dead()
+
+    def close(self) -> None:
+        """Publish for the last time."""
+        _publishers.discard(self)
+        self._stop()
+        self.publish()
+
+    def _write(self, items: Iterable[Item]) -> None:
+        for item in items:
+            known = self._written.get(item.key)
+            if known is None:
+                known = self._written[item.key] = _Written(item)
+            known.become(item)
+
+    def _begin(self) -> None:
+        self._lock = threading.RLock()
+        self._written: dict[tuple[object, ...], _Written] = {}
+        self._presence.announce()
+        # Also run at the end of multiprocessing's children, where `atexit` is not.
+        Finalize(None, self._publish_quietly, exitpriority=0)
+        self._start()
+
+    def _start(self) -> None:
+        self._ending = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, args=(self._ending,), name="recloser-metrics", daemon=True
+        )
+        self._thread.start()
+
+    def _stop(self) -> None:
+        self._ending.set()
+        if self._thread is not threading.current_thread():  # a listener may fork while a snapshot is taken
+            self._thread.join(PUBLISH_SECONDS)
+
+    def _run(self, ending: threading.Event) -> None:
+        while not ending.wait(PUBLISH_SECONDS):
+            self._publish_quietly()
+
+    def _publish_quietly(self) -> None:
+        try:
+            self.publish()
+        except Exception:
+            logger().exception("metrics were not published to %s", os.environ.get(DIRECTORY))
+
+    def before_fork(self) -> None:
+        """Have no thread at work, which might hold a lock of prometheus_client's."""
+        self._stop()
+        self._lock.acquire()
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+        self._lock.release()
+        self._start()
+
+    def after_fork_in_child(self) -> None:
+        """Begin anew, in files of this process's own."""
+        self._begin()
+
+
+class _Written:
+    """A number in a file of this process."""
+
+    def __init__(self, item: Item) -> None:
+        labels = dict(item.labels)
+        mode = {"multiprocess_mode": HIGHEST_RANK} if item.metric.kind == "gauge" else {}
+        value: Any = values.ValueClass
+        self._value = value(
+            item.metric.kind,
+            item.metric.name,
+            item.sample,
+            tuple(labels),
+            tuple(labels.values()),
+            item.metric.help,
+            **mode,
+        )
+        self._last: Item | None = None
+
+    def become(self, item: Item) -> None:
+        last = self._last
+        if last is not None and item.metric.kind != "gauge" and item.number <= last.number:
+            return  # of two threads that publish, the earlier may come here last
+        if item != last:
+            self._value.set(item.number, item.rank)
+            self._last = item
+
+
+def _items(reading: Reading) -> Iterator[Item]:
+    service = ((SERVICE, reading.name),)
+    for metric, number, rank in gauges(reading):
+        yield Item(metric, metric.name, service, number, rank)
+    for (metric, own), number in zip(SERIES, reading.totals.counts, strict=True):
+        yield _counter(metric, reading.name, own, number)
+    if reading.totals.durations is not None:
+        yield from _buckets(service, reading.totals.durations)
+
+
+def _counter(metric: Metric, breaker: str, own: str, number: int) -> Item:
+    labels = ((SERVICE, breaker), (metric.label, own)) if metric.label else ((SERVICE, breaker),)
+    return Item(metric, f"{metric.name}_total", labels, number)
+
+
+def _buckets(service: tuple[tuple[str, str], ...], durations: Histogram) -> Iterator[Item]:
+    for bound, number in zip(bounds(durations), durations.counts, strict=True):
+        labels = (*service, ("le", bound))
+        yield Item(DURATION, f"{DURATION.name}_bucket", labels, number)
+    yield Item(DURATION, f"{DURATION.name}_sum", service, durations.seconds)
+
+
+def bounds(durations: Histogram) -> list[str]:
+    """Spell the buckets' upper bounds, as the values of `le`."""
+    return [floatToGoString(bound) for bound in (*durations.bounds, float("inf"))]  # type: ignore[no-untyped-call]
+
+
+_publishers: WeakSet[Publisher] = WeakSet()
+
+
+def _before_fork() -> None:
+    for publisher in list(_publishers):
+        publisher.before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    for publisher in list(_publishers):
+        publisher.after_fork_in_parent()
+
+
+def _after_fork_in_child() -> None:
+    for publisher in list(_publishers):
+        publisher.after_fork_in_child()
+
+
+# Not through `core.fork`: in a child, threads can be started once `threading`, imported above, has begun anew.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
+    )

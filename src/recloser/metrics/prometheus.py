@@ -1,0 +1,200 @@
+"""Prometheus: `app.add_route("/metrics", MetricsApp(registry))`.
+
+Nothing is counted twice: what the breakers count anyway is read when Prometheus asks. In prometheus_client's
+multiprocess mode, where a scrape hits one worker and custom collectors do not work, each worker publishes its numbers
+every second (see `multiprocess`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from functools import partial
+from threading import RLock
+from typing import Any, ClassVar, Final
+
+from recloser.core.durations import Histogram
+from recloser.metrics.catalogue import DEGRADED, DURATION, GAUGES, SERIES, SERVICE, STORE, Metric
+from recloser.metrics.readings import Ledger, Reading, fleet, gauges
+from recloser.registry import Registry
+
+try:
+    from prometheus_client import (
+        REGISTRY,
+        CollectorRegistry,
+        make_asgi_app,  # pyright: ignore[reportUnknownVariableType]
+    )
+    from prometheus_client.exposition import choose_encoder
+    from prometheus_client.metrics_core import Metric as Family
+    from prometheus_client.multiprocess import MultiProcessCollector
+    from prometheus_client.registry import Collector
+    from prometheus_client.samples import Sample
+except ModuleNotFoundError as missing:
+    raise ImportError(
+        'recloser.metrics.prometheus needs prometheus_client: pip install "recloser[prometheus]"',
+        name="prometheus_client",
+    ) from missing
+
+from recloser.metrics.multiprocess import Publisher, bounds, shares_files
+
+Message = MutableMapping[str, Any]
+ASGIApp = Callable[
+    [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]
+]
+
+_METRICS: Final = (*GAUGES, *dict.fromkeys(series.metric for series in SERIES), DURATION, DEGRADED, *STORE)
+
+
+class BreakerCollector(Collector):
+    """Reads breakers whenever they are collected, in one process.
+
+    Args:
+        ledger: Reads them.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def describe(self) -> Iterable[Family]:
+        """Name what is collected, so that nothing is registered twice."""
+        return [_family(metric) for metric in _METRICS]
+
+    def collect(self) -> Iterable[Family]:
+        """Read everything."""
+        families = {metric: _family(metric) for metric in _METRICS}
+        for reading in self._ledger.read():
+            _fill(families, reading)
+        for (breaker, strategy), number in self._ledger.degraded().items():
+            _add(families[DEGRADED], {SERVICE: breaker, DEGRADED.label: strategy}, number)
+        for metric, value, _ in fleet(self._ledger):
+            _add(families[metric], {}, value)
+        return [family for family in families.values() if family.samples]
+
+
+def instrument(registry: Registry) -> Callable[[], None]:
+    """Export a registry's breakers with everything else that prometheus_client exports.
+
+    Asking again for the same registry changes nothing. Several registries are exported together.
+
+    Args:
+        registry: Whose breakers are exported.
+
+    Returns:
+        A function that ends it.
+    """
+    _collected(registry)
+    return partial(_end, registry)
+
+
+def exposition(registry: Registry, accept: str = "") -> tuple[bytes, str]:
+    """Answer a scrape, for a view of your own.
+
+    Args:
+        registry: Whose breakers are exported, beside everything else that prometheus_client exports.
+        accept: The request's `Accept` field; it may ask for OpenMetrics.
+
+    Returns:
+        The body and its `Content-Type`.
+    """
+    encode, content_type = choose_encoder(accept)
+    return encode(_collected(registry)), content_type
+
+
+class MetricsApp:
+    """An ASGI application that answers scrapes: `app.add_route("/metrics", MetricsApp(registry))`.
+
+    Args:
+        registry: Whose breakers are exported, beside everything else that prometheus_client exports.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        instrument(registry)
+
+    async def __call__(
+        self,
+        scope: Message,
+        receive: Callable[[], Awaitable[Message]],
+        send: Callable[[Message], Awaitable[None]],
+    ) -> None:
+        """Answer one scrape."""
+        app: ASGIApp = make_asgi_app(_collected(self._registry))  # pyright: ignore[reportUnknownVariableType]
+        await app(scope, receive, send)
+
+
+_changing: Final = RLock()
+
+
+class _Export:
+    """What this process exports, from the first registry on."""
+
+    present: ClassVar[_Export | None] = None
+
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+        self._publisher = Publisher(self.ledger) if shares_files() else None
+        self._collector = BreakerCollector(self.ledger)
+        if self._publisher is None:
+            REGISTRY.register(self._collector)
+
+    def publish(self) -> CollectorRegistry:
+        """Write this process's numbers where others read them, and return where everybody's are."""
+        if self._publisher is None:
+            return REGISTRY
+        self._publisher.publish()
+        everybody = CollectorRegistry()
+        MultiProcessCollector(everybody)  # type: ignore[no-untyped-call]
+        return everybody
+
+    def end(self) -> None:
+        if self._publisher is None:
+            REGISTRY.unregister(self._collector)
+        else:
+            self._publisher.close()
+
+
+def _end(registry: Registry) -> None:
+    with _changing:
+        export = _Export.present
+        if export is not None:
+            export.ledger.remove(registry)
+            if not export.ledger.registries:
+                _Export.present = None
+                export.end()
+
+
+def _collected(registry: Registry) -> CollectorRegistry:
+    with _changing:
+        export = _Export.present
+        if export is None:
+            export = _Export.present = _Export()
+        if registry not in export.ledger.registries:
+            export.ledger.add(registry)
+    return export.publish()
+
+
+def _family(metric: Metric) -> Family:
+    return Family(metric.name, metric.help, metric.kind)
+
+
+def _fill(families: dict[Metric, Family], reading: Reading) -> None:
+    labels = {SERVICE: reading.name}
+    for metric, value, _ in gauges(reading):
+        _add(families[metric], labels, value)
+    for (metric, own), number in zip(SERIES, reading.totals.counts, strict=True):
+        _add(families[metric], {**labels, metric.label: own} if own else labels, number)
+    if reading.totals.durations is not None:
+        families[DURATION].samples += _buckets(labels, reading.totals.durations)
+
+
+def _add(family: Family, labels: dict[str, str], value: float) -> None:
+    name = f"{family.name}_total" if family.type == "counter" else family.name
+    family.samples.append(Sample(name, labels, value))
+
+
+def _buckets(labels: dict[str, str], durations: Histogram) -> Iterable[Sample]:
+    total = 0
+    for bound, number in zip(bounds(durations), durations.counts, strict=True):
+        total += number
+        yield Sample(f"{DURATION.name}_bucket", {**labels, "le": bound}, total)
+    yield Sample(f"{DURATION.name}_count", labels, total)
+    yield Sample(f"{DURATION.name}_sum", labels, durations.seconds)

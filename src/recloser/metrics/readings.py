@@ -1,0 +1,222 @@
+"""One look at all breakers of a registry: bounded in labels, and with counters that never go back.
+
+Breakers made per origin come and go, and one that comes again counts from zero. So what is told of a label is the
+sum of all that was ever seen counted under it.
+"""
+
+from __future__ import annotations
+
+from _thread import RLock
+from collections.abc import Iterable
+from dataclasses import dataclass
+from operator import add
+from typing import Final, NamedTuple
+from weakref import WeakKeyDictionary, ref
+
+from recloser.core import fork
+from recloser.core.breaker import CircuitBreaker
+from recloser.core.durations import Histogram
+from recloser.core.snapshot import Snapshot
+from recloser.core.state import Override, State
+from recloser.degradations import OTHERS
+from recloser.metrics.catalogue import (
+    HUB_LAG,
+    MODE,
+    MODE_NUMBERS,
+    MODE_SEVERITY,
+    MODE_UNTIL,
+    SERIES,
+    STATE,
+    STATE_NUMBERS,
+    STATE_SECONDS,
+    STATE_SEVERITY,
+    STORE_UP,
+    WORKERS,
+    Metric,
+    counters,
+)
+from recloser.registry import Registry
+from recloser.stores.health import Connection
+
+MAX_ORIGINS: Final = 100
+OTHER_ORIGINS: Final = "(other origins)"  # no breaker of a registry can have this name
+
+ALWAYS_THERE: Final = (
+    "unavailable"  # the strategy that ends every plan: no series begins with its first increment
+)
+
+AUTOMATIC: Final = Override()
+RANK: Final = 1e12  # above the longest time that a state lasts (seconds)
+
+
+class Totals(NamedTuple):
+    """What a breaker, or a label, has counted: the numbers of `SERIES`, and the durations."""
+
+    counts: tuple[int, ...]
+    durations: Histogram | None = None
+
+
+@dataclass(slots=True)
+class Reading:
+    """What there is to tell of one label.
+
+    Attributes:
+        name: The label: a breaker's name, or `OTHER_ORIGINS`.
+        totals: The counters.
+        state: The most severe state of the label's breakers; closed where there is none now.
+        elapsed: How long it has lasted (seconds).
+        mode: The most severe mode.
+    """
+
+    name: str
+    totals: Totals
+    state: State = State.CLOSED
+    elapsed: float = 0.0
+    mode: Override = AUTOMATIC
+
+
+class Ledger:
+    """Reads registries, again and again. Safe for threads and forks; a fork's child counts from zero.
+
+    Declared breakers and the first hundred origins have a label each; what other origins count is told under
+    `OTHER_ORIGINS` together. Breakers of one name share a label, whichever registry they are of.
+
+    Args:
+        registries: Whose breakers are read. They are not kept alive.
+    """
+
+    def __init__(self, *registries: Registry) -> None:
+        self._known = [ref(registry) for registry in registries]
+        self._begin()
+        fork.watch(self)
+
+    @property
+    def registries(self) -> list[Registry]:
+        """Those of them that are alive."""
+        return [registry for known in self._known if (registry := known()) is not None]
+
+    def add(self, registry: Registry) -> None:
+        """Read one more."""
+        self._known = [known for known in self._known if known() is not None] + [ref(registry)]
+
+    def remove(self, registry: Registry) -> None:
+        """Read it no more; what it has counted stays counted."""
+        self._known = [known for known in self._known if known() not in (None, registry)]
+
+    def read(self) -> list[Reading]:
+        """Take a snapshot of each breaker."""
+        # Outside the lock: a snapshot may notice the end of a mode, and tell listeners.
+        breakers = [breaker for registry in self.registries for breaker in registry.values()]
+        taken = [(breaker, breaker.snapshot()) for breaker in breakers]
+        with self._lock:
+            labels = [self._account(breaker, snapshot) for breaker, snapshot in taken]
+            readings = {label: Reading(label, totals) for label, totals in self._totals.items()}
+        for label, (_, snapshot) in zip(labels, taken, strict=True):
+            _tell(readings[label], snapshot)
+        return list(readings.values())
+
+    def degraded(self) -> dict[tuple[str, str], int]:
+        """Count degraded answers by label and strategy."""
+        counts = {(label, ALWAYS_THERE): 0 for label in list(self._totals)}
+        for registry in self.registries:
+            for (breaker, strategy), number in registry.degraded.counts().items():
+                key = self._label(breaker), strategy
+                counts[key] = counts.get(key, 0) + number
+        return counts
+
+    def _label(self, name: str) -> str:
+        if name in self._origins or any(name in registry.declared for registry in self.registries):
+            return name
+        if len(self._origins) < MAX_ORIGINS and name != OTHERS:
+            self._origins.add(name)
+            return name
+        return OTHER_ORIGINS
+
+    def _account(self, breaker: CircuitBreaker, snapshot: Snapshot) -> str:
+        label = self._label(breaker.name)
+        before = self._seen.get(breaker, NOTHING)
+        after = _at_least(Totals(counters(snapshot), snapshot.durations), before)
+        self._totals[label] = _sum(self._totals.get(label, NOTHING), after, before)
+        self._seen[breaker] = after
+        return label
+
+    def _begin(self) -> None:
+        self._lock = RLock()
+        self._origins: set[str] = set()
+        self._totals: dict[str, Totals] = {}
+        self._seen: WeakKeyDictionary[CircuitBreaker, Totals] = WeakKeyDictionary()
+
+    def before_fork(self) -> None:
+        """Nothing of a child's depends on what is half done here."""
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+
+    def after_fork_in_child(self) -> None:
+        """Begin anew, as the breakers do."""
+        self._begin()
+
+
+NOTHING: Final = Totals((0,) * len(SERIES))
+
+
+def _at_least(now: Totals, before: Totals) -> Totals:
+    # Of two looks at one time, the earlier may come here last.
+    if sum(now.counts) < sum(before.counts):
+        return before
+    return now
+
+
+def _sum(total: Totals, after: Totals, before: Totals) -> Totals:
+    if after is before:
+        return total
+    counts = _plus(total.counts, after.counts, before.counts)
+    return Totals(counts, _sum_durations(total.durations, after.durations, before.durations))
+
+
+def _sum_durations(
+    total: Histogram | None, after: Histogram | None, before: Histogram | None
+) -> Histogram | None:
+    if after is None or (total is not None and total.bounds != after.bounds):
+        return total  # origins share the declared defaults, so all that share a label have the same bounds
+    if total is None:
+        return after
+    seen = before or Histogram(after.bounds, (0,) * len(after.counts), 0.0)
+    counts = _plus(total.counts, after.counts, seen.counts)
+    return Histogram(after.bounds, counts, total.seconds + after.seconds - seen.seconds)
+
+
+def _plus(total: Iterable[int], after: Iterable[int], before: Iterable[int]) -> tuple[int, ...]:
+    return tuple(map(add, total, (new - old for new, old in zip(after, before, strict=True))))
+
+
+def _tell(reading: Reading, snapshot: Snapshot) -> None:
+    severity = STATE_SEVERITY[snapshot.state], snapshot.elapsed
+    if severity > (STATE_SEVERITY[reading.state], reading.elapsed):
+        reading.state, reading.elapsed = snapshot.state, snapshot.elapsed
+    if MODE_SEVERITY[snapshot.mode.mode] > MODE_SEVERITY[reading.mode.mode]:
+        reading.mode = snapshot.mode
+
+
+def gauges(reading: Reading) -> tuple[tuple[Metric, float, float], ...]:
+    """Tell a label's gauges, each with its rank: of several workers' values the one of the highest rank counts."""
+    severity = STATE_SEVERITY[reading.state] * RANK + reading.elapsed
+    authority = MODE_SEVERITY[reading.mode.mode]
+    return (
+        (STATE, STATE_NUMBERS[reading.state], severity),
+        (STATE_SECONDS, reading.elapsed, severity),
+        (MODE, MODE_NUMBERS[reading.mode.mode], authority),
+        (MODE_UNTIL, reading.mode.until or 0.0, authority),
+    )
+
+
+def fleet(ledger: Ledger) -> tuple[tuple[Metric, float, float], ...]:
+    """Tell what `catalogue.STORE` names, as `gauges` does: the worst of several stores; nothing where none is shared."""
+    healths = [registry.store_health for registry in ledger.registries]
+    healths = [health for health in healths if health.connection not in (Connection.NONE, Connection.CLOSED)]
+    if not healths:
+        return ()
+    up = all(health.connection is Connection.UP for health in healths)
+    lag = max(health.lag for health in healths)
+    workers = max(health.workers for health in healths)
+    return ((STORE_UP, up, 2 - up), (HUB_LAG, lag, 1 + lag), (WORKERS, workers, 1 + workers))

@@ -1,0 +1,61 @@
+"""Django: one line of a URLconf offers metrics, and what happens to circuits is logged without any."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+from django.test import Client
+from prometheus_client.parser import text_string_to_metric_families
+from shopsite.tools import trip
+
+from recloser.django import conf
+from recloser.metrics.prometheus import instrument
+
+
+@pytest.fixture
+def measured(settings) -> Iterator[Client]:
+    settings.ROOT_URLCONF = "shopsite.measured"
+    yield Client()
+    instrument(conf.installation().registry)()
+
+
+def state(client: Client, breaker: str) -> float:
+    response = client.get("/metrics")
+    assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    (family,) = (
+        family
+        for family in text_string_to_metric_families(response.content.decode())
+        if family.name == "circuit_breaker_state"
+    )
+    return next(sample.value for sample in family.samples if sample.labels["service_name"] == breaker)
+
+
+def test_a_line_of_the_urlconf_offers_metrics(measured: Client):
+    """The first scrape tells every breaker, and the next one what happened."""
+    assert state(measured, "payments") == 0
+    trip("payments")
+    assert state(measured, "payments") == 1
+
+
+def test_openmetrics_is_spoken_to_whom_it_is_told(measured: Client):
+    """The view reads what the scraper accepts."""
+    response = measured.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    assert response.headers["Content-Type"].startswith("application/openmetrics-text")
+
+
+def test_metrics_follow_overridden_settings(measured: Client, settings):
+    """A test's own declaration is measured, too."""
+    assert state(measured, "payments") == 0
+    settings.RECLOSER = {"BREAKERS": {"fresh": {}}}
+    assert state(measured, "fresh") == 0
+
+
+def test_transitions_are_logged_unasked(client: Client, caplog):
+    """A project that never heard of this logger reads in its log that a circuit opened, and why."""
+    with caplog.at_level(logging.INFO, "recloser.events"):
+        trip("payments")
+    (record,) = (record for record in caplog.records if record.name == "recloser.events")
+    assert record.levelno == logging.WARNING
+    assert record.getMessage().startswith("circuit 'payments' is open, was closed")

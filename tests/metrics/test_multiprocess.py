@@ -1,0 +1,243 @@
+"""Prometheus' multiprocess mode, with real processes: whichever worker is scraped tells the story of all."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metrics.conftest import Scrape, parsed, value
+
+PATIENCE = 15.0  # seconds; no wait is longer
+SCRIPT = Path(__file__).with_name("worker.py")
+
+
+class Worker:
+    """A process that is told what to do, line by line."""
+
+    def __init__(self, directory: Path, **environment: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "error", str(SCRIPT)],
+            env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(directory), **environment},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, line: str) -> Any:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def scrape(self) -> Scrape:
+        return parsed(self("scrape"))
+
+    def end(self) -> None:
+        self.process.communicate(timeout=PATIENCE)  # its stdin ends, and so does it
+        assert self.process.returncode == 0
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate(timeout=PATIENCE)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[], Worker]]:
+    workers: list[Worker] = []
+
+    def started(**environment: str) -> Worker:
+        workers.append(Worker(tmp_path, **environment))
+        workers[-1]("instrument")
+        return workers[-1]
+
+    yield started
+    for worker in workers:
+        if worker.process.poll() is None:
+            worker.kill()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for another worker's next publication."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)
+
+
+def calls(scrape: Scrape, breaker: str = "stock") -> float:
+    return value(scrape, "circuit_breaker_calls_total", service_name=breaker, outcome="success")
+
+
+def state(scrape: Scrape, breaker: str = "stock") -> float:
+    return value(scrape, "circuit_breaker_state", service_name=breaker)
+
+
+def test_the_first_scrape_tells_every_breaker(start: Callable[[], Worker]):
+    """A worker that has just begun tells all series at zero, as one process alone does."""
+    scrape = start().scrape()
+
+    for breaker in ("stock", "payments"):
+        assert (state(scrape, breaker), calls(scrape, breaker)) == (0, 0)
+        assert value(scrape, "circuit_breaker_opened_total", service_name=breaker) == 0
+        assert value(scrape, "circuit_breaker_mode", service_name=breaker) == 0
+
+
+def test_counts_are_summed_over_workers(start: Callable[[], Worker]):
+    """What one worker did a moment ago is in the other's answer within a second, without any call for it."""
+    one, two = start(), start()
+    one("call stock 3")
+    two("call stock 4")
+    assert calls(two.scrape()) >= 4, "its own at once"
+
+    until(lambda: calls(two.scrape()) == 7)
+    until(lambda: calls(one.scrape()) == 7)
+
+    name = "circuit_breaker_call_duration_seconds"
+    found = one.scrape()
+    assert value(found, f"{name}_count", service_name="stock") == 7
+    assert value(found, f"{name}_bucket", service_name="stock", le="1.0") == 7
+    assert value(found, f"{name}_bucket", service_name="stock", le="+Inf") == 7
+
+
+def test_the_most_severe_state_and_mode_are_told(start: Callable[[], Worker]):
+    """One open circuit among closed ones is what somebody must look at, whichever worker answers."""
+    one, two = start(), start()
+    one("fail stock")
+    two("shadow payments")
+
+    for worker in (one, two):
+        until(lambda worker=worker: state(worker.scrape()) == 1)
+        until(
+            lambda worker=worker: value(worker.scrape(), "circuit_breaker_mode", service_name="payments") == 3
+        )
+        assert state(worker.scrape(), "payments") == 0
+
+    one("reset stock")
+    until(lambda: state(two.scrape()) == 0)
+
+
+def test_a_worker_that_ends_leaves_its_last_counts(start: Callable[[], Worker]):
+    """Recycled workers lose no count: what was done since the last publication is written at the end."""
+    one, two = start(), start()
+    one("call stock 5")
+    one.end()
+
+    assert calls(two.scrape()) == 5
+
+
+@pytest.mark.parametrize("end", [Worker.end, Worker.kill], ids=["ended", "killed"])
+def test_a_dead_workers_state_is_forgotten_and_its_counts_are_not(start: Callable[[], Worker], end):
+    """Its circuit was open; it is gone, without any hook of the server's, however it died. Its counts are history."""
+    one, two = start(), start()
+    one("call stock 5")
+    one("fail stock")
+    until(lambda: calls(two.scrape()) == 5 and state(two.scrape()) == 1)
+
+    end(one)
+
+    found = two.scrape()
+    assert state(found) == 0
+    assert calls(found) == 5
+    assert value(found, "circuit_breaker_opened_total", service_name="stock") == 1
+
+
+def test_the_state_of_living_siblings_is_kept(start: Callable[[], Worker], tmp_path: Path):
+    """Many scrapes, many looks at who is alive: nobody buries the living."""
+    one, two = start(), start()
+    one("fail stock")
+    until(lambda: state(two.scrape()) == 1)
+
+    assert all(state(worker.scrape()) == 1 for worker in (one, two) * 10)
+    assert len(list(tmp_path.glob("recloser_*.lock"))) == 2
+
+
+def test_a_shared_store_is_told(start: Callable[..., Worker], tmp_path: Path):
+    """With a store: whether it answers, how long ago it did, how many workers share it, and the state they agree on."""
+    store = f"sqlite:///{tmp_path}/shared/recloser.db"
+    one, two = start(STORE=store), start(STORE=store)
+    one("call stock")
+    two("call stock")
+
+    until(lambda: value(one.scrape(), "circuit_breaker_workers") == 2)
+    one("fail stock")
+    until(lambda: value(two.scrape(), "circuit_breaker_opened_total", service_name="stock") >= 1)
+
+    found = two.scrape()
+    assert state(found) == 1
+    assert value(found, "circuit_breaker_store_up") == 1
+    assert 0 <= value(found, "circuit_breaker_hub_lag_seconds") < PATIENCE
+
+
+def test_forked_workers_publish_for_themselves(start: Callable[[], Worker]):
+    """Under `gunicorn --preload` workers are forks of a process that was instrumented before."""
+    parent = start()
+    parent("call stock 2")
+
+    parent("fork call,stock,5 fail,payments")
+
+    found = parent.scrape()
+    assert calls(found) == 7, "nothing twice, nothing lost"
+    assert value(found, "circuit_breaker_opened_total", service_name="payments") == 1
+    assert state(found, "payments") == 0, "the child that was open is gone"
+    parent("call stock 1")
+    assert calls(parent.scrape()) == 8, "and the parent goes on"
+
+
+def test_a_fork_publishes_on_its_own_clock(start: Callable[[], Worker], tmp_path: Path):
+    """A child that is never scraped has its own thread; its parent keeps its own."""
+    parent, other = start(), start()
+    parent("call stock 2")
+    child = subprocess.Popen(
+        [sys.executable, "-c", FORKS],
+        env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": str(SCRIPT.parent)},
+        stdin=subprocess.PIPE,
+    )
+    try:
+        until(lambda: calls(other.scrape()) == 2 + 10 + 20)
+    finally:
+        child.communicate()
+    assert child.returncode == 0
+
+
+FORKS = """
+import os, sys
+import worker
+worker.obey("instrument")
+child = os.fork()
+worker.obey("call stock 20" if child == 0 else "call stock 10")
+sys.stdin.read()
+if child:
+    os.waitpid(child, 0)
+"""
+
+
+def test_a_child_of_multiprocessing_leaves_its_last_counts(start: Callable[[], Worker], tmp_path: Path):
+    """`uvicorn --workers` starts its workers so; `atexit` is not run there."""
+    other = start()
+    environment = {
+        **os.environ,
+        "PROMETHEUS_MULTIPROC_DIR": str(tmp_path),
+        "PYTHONPATH": str(SCRIPT.parent),
+    }
+    subprocess.run([sys.executable, "-c", SPAWNS], env=environment, timeout=PATIENCE * 2, check=True)
+
+    assert calls(other.scrape()) == 5
+
+
+SPAWNS = """
+import multiprocessing, worker
+if __name__ == "__main__":
+    child = multiprocessing.get_context("spawn").Process(target=worker.both, args=("instrument", "call stock 5"))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+"""

@@ -1,0 +1,74 @@
+"""A worker among others: does what its stdin says, line by line, and answers each line on stdout."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable
+
+from recloser import Registry
+from recloser.metrics.prometheus import exposition, instrument
+
+STORE = {"STORE": os.environ["STORE"]} if "STORE" in os.environ else {}
+registry = Registry(
+    {
+        **STORE,
+        "DEFAULTS": {"failure_threshold": 1, "recovery_timeout": 600, "duration_buckets": [1]},
+        "BREAKERS": {"stock": {}, "payments": {}},
+    }
+)
+
+
+def scrape() -> str:
+    return exposition(registry)[0].decode()
+
+
+def fork(*lines: str) -> int:
+    """Do these things in a child, which ends as servers' workers do, and wait for it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # also of a fork while threads are running
+        child = os.fork()
+    if child == 0:
+        for line in lines:
+            obey(line)
+        sys.exit()
+    os.waitpid(child, 0)
+    return child
+
+
+def call(breaker: str, times: str = "1") -> None:
+    for _ in range(int(times)):
+        registry[breaker].acquire().success()
+
+
+def fail(breaker: str) -> None:
+    registry[breaker].acquire().failure()
+
+
+WORDS: dict[str, Callable[..., object]] = {
+    "instrument": lambda: instrument(registry) and None,
+    "call": call,
+    "fail": fail,
+    "reset": lambda breaker: registry[breaker].reset(by="ann", reason="test"),
+    "shadow": lambda breaker: registry[breaker].shadow(by="ann", reason="test"),
+    "scrape": scrape,
+    "fork": lambda *lines: fork(*(line.replace(",", " ") for line in lines)),
+}
+
+
+def obey(line: str) -> object:
+    word, *rest = line.split()
+    return WORDS[word](*rest)
+
+
+def both(first: str, second: str) -> None:
+    obey(first)
+    obey(second)
+
+
+if __name__ == "__main__":
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(obey(line)) + "\n")
+        sys.stdout.flush()
