@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Protocol
 
-from benchmarks import calls, django_requests, endpoints, failures, peers, requests, retries
+from benchmarks import calls, django_requests, endpoints, failures, metrics, peers, requests, retries
 from benchmarks.effort import Effort
 from benchmarks.imports import ImportCase
 from benchmarks.memory import FootprintCase, RetainedCase
@@ -43,6 +43,10 @@ def cases(compared: Sequence[peers.Peer]) -> list[Case]:
         failures.rare(),
         retries.first_try(),
         retries.first_try_async(),
+        metrics.closed(),
+        metrics.measured(),
+        metrics.measured_by_default(),
+        metrics.scrape(),
         RetainedCase(),
         FootprintCase(),
         ImportCase(),

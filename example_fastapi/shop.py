@@ -4,6 +4,7 @@
     uvicorn shop:app                     # in another: the shop
     curl -i http://127.0.0.1:8000/products/7
     curl -X PUT http://127.0.0.1:9100/inventory/hang
+    curl http://127.0.0.1:8000/metrics
 
 Every downstream service has a circuit breaker, declared in `recloser.toml`. The client's transport counts
 what each service does; the guards say what to answer while its circuit is open, and when it fails before that.
@@ -44,7 +45,7 @@ async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
 
 
 app = FastAPI(title="Shop", lifespan=lifespan)
-install(app, registry)
+install(app, registry, metrics="/metrics")
 
 
 @app.get("/products/{product}")

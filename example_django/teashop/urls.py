@@ -3,6 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from recloser.django.metrics import metrics_view
 from teashop import api, views
 
 shop = [
@@ -14,5 +15,6 @@ shop = [
 ]
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("metrics", metrics_view()),
     path("", include((shop, "shop"))),
 ]

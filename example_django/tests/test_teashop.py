@@ -140,6 +140,19 @@ def test_one_sick_service_leaves_the_others_alone(client: Client, shop: Downstre
     assert client.post("/checkout", ORDER).status_code == 200
 
 
+def test_metrics_tell_of_the_outage(client: Client, shop: Downstream) -> None:
+    """What pages somebody: the open circuit, and the page that users got instead."""
+    shop.become("inventory", "errors")
+    fail(client, "/products/7")
+    client.get("/products/8", headers=BROWSER)
+
+    told = client.get("/metrics").content.decode()
+
+    assert 'circuit_breaker_state{service_name="inventory"} 1.0' in told
+    assert 'circuit_breaker_state{service_name="payments"} 0.0' in told
+    assert 'circuit_breaker_degraded_total{service_name="inventory",strategy="template"}' in told
+
+
 def test_the_project_is_sound() -> None:
     """`manage.py check` and `makemigrations --check` have nothing to say."""
     out = io.StringIO()

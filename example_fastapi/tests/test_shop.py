@@ -170,6 +170,20 @@ def test_one_sick_service_leaves_the_others_alone(shop: httpx2.Client, downstrea
     assert shop.post("/checkout", json=ORDER).json() == {"receipt": "R-00001"}
 
 
+def test_metrics_tell_of_the_outage(shop: httpx2.Client, downstream: Downstream) -> None:
+    """What pages somebody: the open circuit, and how often its users got a degraded answer."""
+    assert 'circuit_breaker_state{service_name="inventory"} 0.0' in shop.get("/metrics").text
+    downstream.become("inventory", "errors")
+    fail(shop)
+    shop.get("/products/8")
+
+    told = shop.get("/metrics").text
+
+    assert 'circuit_breaker_state{service_name="inventory"} 1.0' in told
+    assert 'circuit_breaker_state{service_name="payments"} 0.0' in told
+    assert 'circuit_breaker_rejections_total{reason="open",service_name="inventory"} 1.0' in told
+
+
 def test_fresh_answers_come_back(shop: httpx2.Client, downstream: Downstream) -> None:
     """Once the service is healthy, the next probe closes the circuit."""
     downstream.become("inventory", "errors")

@@ -20,7 +20,10 @@ from recloser.core.policy import Policy
 
 DEMO_NEEDS: Final = {  # each shop's packages, and the extra that brings them
     "fastapi": ("demo", ("cachetools", "fastapi", "httpx2", "prometheus_client", "rich", "uvicorn")),
-    "django": ("demo-django", ("cachetools", "django", "gunicorn", "httpx2", "rest_framework", "rich")),
+    "django": (
+        "demo-django",
+        ("cachetools", "django", "gunicorn", "httpx2", "prometheus_client", "rest_framework", "rich"),
+    ),
 }
 DEMO_SECONDS: Final = 52.0
 DEMO_SECONDS_AT_LEAST: Final = 4.0

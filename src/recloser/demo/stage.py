@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Final, TypedDict
 
@@ -105,7 +106,8 @@ async def set_stage(
     downstream = example_folder(SHOPS["fastapi"].folder, DOWNSTREAM) / DOWNSTREAM
     downstream_command = [sys.executable, str(downstream), "--port", "0", "--until-stdin-ends"]
     async with httpx2.AsyncClient(timeout=5.0, trust_env=False) as client, Feed(board.note) as feed:
-        with Child(downstream_command) as services:
+        folder_of_metrics = TemporaryDirectory(prefix="recloser-demo-", ignore_cleanup_errors=True)
+        with folder_of_metrics as shared, Child(downstream_command) as services:
             urls = await _announced_urls(services)
             shop_port = port or free_port()
             variables = shop_environment(urls) | {
@@ -113,6 +115,7 @@ async def set_stage(
                 "RECLOSER_DEFAULTS__RECOVERY_TIMEOUT_MAX": str(script.recovery_timeout_max),
                 "DEMO_FEED": feed.address,
                 "DEMO_BREAKERS": "on" if breakers else "off",
+                "PROMETHEUS_MULTIPROC_DIR": shared,  # each worker's /metrics tells of all
                 **environment,
             }
             command = shop.command(shop.app, folder, shop_port, WORKERS)

@@ -1,0 +1,92 @@
+"""What measuring costs: a closed breaker that everything watches, one that times its calls, and a scrape."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.registry import Collector
+
+from benchmarks import targets
+from benchmarks.rows import Budget
+from benchmarks.timing import Candidate, TimedCase
+from recloser import Registry
+from recloser.metrics.logging import log_events
+from recloser.metrics.opentelemetry import instrument as observe
+from recloser.metrics.prometheus import BreakerCollector
+from recloser.metrics.readings import Ledger
+
+BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+OFF, ON = "metrics off", "metrics on"
+BREAKERS = 200
+_watched: list[Registry] = []  # exporters keep no registry alive
+
+
+def closed() -> TimedCase:
+    """Prometheus, OpenTelemetry and logs watch the breaker; its calls do not know."""
+    on = _registry({"bench": {}})
+    CollectorRegistry().register(BreakerCollector(Ledger(on)))
+    observe(on)
+    log_events(on)
+    return _compared("closed, metrics on", _registry({"bench": {}}), on, Budget("<=", 1.05))
+
+
+def measured() -> TimedCase:
+    """`duration_buckets` in a policy with a time window, whose calls look at the clock once anyway."""
+    rate = {"failure_rate_threshold": 0.5}
+    off, on = _registry({"bench": rate}), _registry({"bench": {**rate, "duration_buckets": BUCKETS}})
+    return _compared("closed, durations, time window", off, on, Budget("<=", 2.0))
+
+
+def measured_by_default() -> TimedCase:
+    """The same where nothing else needs a clock: two looks at one cost more than all that a breaker does."""
+    off, on = _registry({"bench": {}}), _registry({"bench": {"duration_buckets": BUCKETS}})
+    return _compared("closed, durations, no window", off, on, None)
+
+
+def scrape() -> TimedCase:
+    """A scrape of 200 breakers, against prometheus_client's own rendering of as many samples."""
+    registry = _registry({f"service-{number}": {} for number in range(BREAKERS)})
+    live, fixed = CollectorRegistry(), CollectorRegistry()
+    live.register(BreakerCollector(Ledger(registry)))
+    fixed.register(_Fixed(list(live.collect())))
+    floor = "rendering alone"
+    candidates = [
+        Candidate(floor, "render(samples)", {"render": generate_latest, "samples": fixed}),
+        Candidate(
+            "recloser",
+            "render(live)",
+            {"render": generate_latest, "live": live},
+            "",
+            floor,
+            Budget("<=", 2.0),
+        ),
+    ]
+    return TimedCase(f"scrape of {BREAKERS} breakers", candidates)
+
+
+class _Fixed(Collector):
+    def __init__(self, families) -> None:
+        self._families = families
+
+    def collect(self):
+        return self._families
+
+
+def _registry(breakers) -> Registry:
+    registry = Registry({"BREAKERS": breakers})
+    _watched.append(registry)
+    return registry
+
+
+def _compared(name: str, off: Registry, on: Registry, budget: Budget | None) -> TimedCase:
+    guarded = {OFF: off["bench"](targets.charge), ON: on["bench"](targets.charge)}
+    for function in guarded.values():
+        for _ in range(20):  # past `minimum_calls`: from there on calls only tick
+            function(1)
+    return TimedCase(
+        name,
+        [
+            Candidate("bare", "f(1)", {"f": targets.charge}, shown=False),
+            Candidate(OFF, "f(1)", {"f": guarded[OFF]}, "bare"),
+            Candidate(ON, "f(1)", {"f": guarded[ON]}, "bare", OFF, budget),
+        ],
+    )
