@@ -106,9 +106,9 @@ class Rounds:
             if self.is_connected or self._clock() >= self._retry_at:
                 if not self.is_connected:
                     self._connect()
+                self._beat()  # first: a quorum is counted among those who have been heard
                 self._tell()
                 self._hear()
-                self._beat()
         except StoreError as error:
             self._lose(error)
         except Exception as error:  # whatever it is, breakers must not be left without an answer
