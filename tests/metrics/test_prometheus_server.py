@@ -42,7 +42,7 @@ def until(condition: Callable[[], Any]) -> Any:
     while True:
         try:
             found = condition()
-        except (httpx2.TransportError, KeyError):
+        except (httpx2.HTTPError, KeyError):  # not there yet, or still starting
             found = None
         if found:
             return found
@@ -67,11 +67,12 @@ class Scene:
             httpx2.get(f"{self.shop}/products/{product}", headers={"Connection": "close"})
 
     def firing(self) -> set[str]:
-        alerts = self.prometheus.get("/alerts").json()["data"]["alerts"]
+        alerts = self.prometheus.get("/alerts").raise_for_status().json()["data"]["alerts"]
         return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
 
     def ask(self, query: str) -> float:
-        found = self.prometheus.get("/query", params={"query": query}).json()["data"]["result"]
+        answer = self.prometheus.get("/query", params={"query": query}).raise_for_status()
+        found = answer.json()["data"]["result"]
         return float(found[0]["value"][1]) if found else 0.0
 
 
