@@ -19,6 +19,7 @@ from recloser.core.state import Mode, State
 from recloser.metrics import readings
 from recloser.metrics.catalogue import (
     CALLS,
+    DISAGREEING,
     HUB_LAG,
     OPENED,
     REJECTIONS,
@@ -216,9 +217,9 @@ def test_the_worst_of_several_stores_is_told(make: Make, monkeypatch):
 
     assert fleet(Ledger(closed, alone)) == ()
     told = {metric: value for metric, value, _ in fleet(Ledger(one, closed))}
-    assert told == {STORE_UP: 1, HUB_LAG: 0.1, WORKERS: 4}
+    assert told == {STORE_UP: 1, HUB_LAG: 0.1, WORKERS: 4, DISAGREEING: 0}
     told = {metric: value for metric, value, _ in fleet(Ledger(one, two, closed, alone))}
-    assert told == {STORE_UP: 0, HUB_LAG: 7.0, WORKERS: 4}
+    assert told == {STORE_UP: 0, HUB_LAG: 7.0, WORKERS: 4, DISAGREEING: 0}
     # Between workers the rank decides the same way.
     ranks = [rank for up in (one, two) for metric, _, rank in fleet(Ledger(up)) if metric is STORE_UP]
     assert 0 < ranks[0] < ranks[1]

@@ -144,5 +144,5 @@ DISAGREEING: Final = Metric(
     "Workers that see another state than the store does",
     unit="{worker}",
 )
-# Without a label, and only where a store is shared. Nobody tells DISAGREEING yet.
+# Without a label, and only where a store is shared.
 STORE: Final = (STORE_UP, HUB_LAG, WORKERS, DISAGREEING)

@@ -20,6 +20,7 @@ from recloser.core.snapshot import Snapshot
 from recloser.core.state import Override, State
 from recloser.degradations import OTHERS
 from recloser.metrics.catalogue import (
+    DISAGREEING,
     HUB_LAG,
     MODE,
     MODE_NUMBERS,
@@ -219,4 +220,10 @@ def fleet(ledger: Ledger) -> tuple[tuple[Metric, float, float], ...]:
     up = all(health.connection is Connection.UP for health in healths)
     lag = max(health.lag for health in healths)
     workers = max(health.workers for health in healths)
-    return ((STORE_UP, up, 2 - up), (HUB_LAG, lag, 1 + lag), (WORKERS, workers, 1 + workers))
+    disagreeing = max(health.disagreeing for health in healths)
+    return (
+        (STORE_UP, up, 2 - up),
+        (HUB_LAG, lag, 1 + lag),
+        (WORKERS, workers, 1 + workers),
+        (DISAGREEING, disagreeing, 1 + disagreeing),
+    )

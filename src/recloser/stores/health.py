@@ -27,6 +27,7 @@ class Health:
         error: Why it is down.
         lag: Seconds since the store last answered, or since the beginning.
         workers: How many are alive, as of this worker's last heartbeat.
+        disagreeing: How many of them believed something else than the store, when this one last looked.
         worker: This process's id among them.
     """
 
@@ -36,6 +37,7 @@ class Health:
     error: str = ""
     lag: float = 0.0
     workers: int = 0
+    disagreeing: int = 0
     worker: str = ""
 
     def __str__(self) -> str:

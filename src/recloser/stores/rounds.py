@@ -11,6 +11,7 @@ from typing import Final
 
 from recloser.core.leading import LedDriver
 from recloser.core.log import logger
+from recloser.stores.census import disagreeing
 from recloser.stores.courier import Courier
 from recloser.stores.health import Connection, Health
 from recloser.stores.link import Link, Moment
@@ -21,6 +22,7 @@ from recloser.stores.worker import Myself
 
 TICK: Final = 0.1  # seconds between flushes of counts
 BEAT: Final = 2.0  # seconds between heartbeats
+CENSUS: Final = 10.0  # seconds between two looks at what the others believe
 IDLE: Final = 1.0  # seconds between two looks of a process that does nothing, at most
 IDLE_POLL: Final = 0.25  # and of one that must ask for news
 BUSY: Final = 0.002  # seconds of the processor since the last tick that tell that this process does something
@@ -72,7 +74,7 @@ class Rounds:
         self._records: dict[str, Record] = {}
         self._offset = 0.0
         self._failures = 0
-        self._retry_at = self._flush_at = self._beat_at = 0.0
+        self._retry_at = self._flush_at = self._beat_at = self._census_at = 0.0
         self._answered_at = self._clock()
         self._pause = TICK
         self._cpu = 0.0
@@ -205,6 +207,9 @@ class Rounds:
         self._beat_at = now + BEAT
         workers = self.store.beat(self._myself.report(driver for _, driver in self._living()))
         self._health = replace(self._health, workers=workers)
+        if now >= self._census_at:
+            self._census_at = now + CENSUS
+            self._health = replace(self._health, disagreeing=disagreeing(self.store.view(0)))
 
     def _lose(self, error: StoreError) -> None:
         self.is_connected = False
