@@ -4,8 +4,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := src tests example_fastapi example_django benchmarks
-# A process has one settings module: the tests of the Django example need one of their own.
-DJANGO_EXAMPLE := pytest --ds=teashop.settings example_django
 # Tools run in the project's own environment and fetch no interpreter.
 export UV_PYTHON_DOWNLOADS := never
 export PYTHONDONTWRITEBYTECODE :=
@@ -27,12 +25,9 @@ demo-django: $(VENV)/ready
 
 test: lint $(VENV)/ready
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(ARGS)
-	$(BIN)/coverage run -m $(DJANGO_EXAMPLE)
+	$(BIN)/python tools/side_by_side.py $(ARGS)
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --include='src/recloser/core/*' --fail-under=100
-	$(BIN)/python tools/newest.py -- -m pytest -q $(ARGS)
-	$(BIN)/python tools/newest.py -- -m $(DJANGO_EXAMPLE) -q
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check
