@@ -66,6 +66,20 @@ def test_vary_selects(clock, section, vary, first, second, is_found):
     assert (kept.find(request(**second)) is not None) is is_found
 
 
+@pytest.mark.parametrize(
+    "name", ["x_forwarded_host", "x_forwarded_prefix", "x_original_url", "x_http_method_override"]
+)
+def test_a_page_for_a_made_up_address_is_nobody_elses(clock, name):
+    """Who sends what proxies rewrite URLs by gets a page of his own: its links may lead anywhere."""
+    kept = cache(clock)
+    kept.keep(request(**{name: "evil.example"}), response(b"evil"))
+    assert kept.find(request()) is None
+    assert kept.find(request(**{name: "shop.example"})) is None
+    found = kept.find(request(**{name: "evil.example"}))
+    assert found is not None
+    assert found.response.body == b"evil"
+
+
 def test_headers_that_the_application_reads_select_without_any_vary(clock):
     """What a route declares as its header parameter is as good as a Vary."""
     kept = cache(clock)

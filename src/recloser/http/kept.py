@@ -15,6 +15,25 @@ DEFAULT_MAX_BODY: Final = 1_000_000  # bytes
 _OVERHEAD: Final = 1_000  # bytes of objects around one response, about
 _PER_FIELD: Final = 150  # bytes of objects around one header
 
+# Applications write links by them, or route by them, and no Vary says so: whoever makes one up must get a page of his own.
+_REWRITING: Final = frozenset(
+    {
+        *(
+            "front-end-https",
+            "x-host",
+            "x-original-host",
+            "x-original-uri",
+            "x-original-url",
+            "x-rewrite-url",
+        ),
+        *("x-http-method", "x-http-method-override", "x-method-override", "x-scheme", "x-script-name"),
+        *(
+            f"x-forwarded-{part}"
+            for part in ("host", "path", "port", "prefix", "proto", "scheme", "server", "ssl", "uri")
+        ),
+    }
+)
+
 Selection: TypeAlias = tuple[tuple[str, str | None], ...]
 
 
@@ -90,7 +109,8 @@ def made(request: Request, response: Response, *, now: float, wall: float) -> Ke
         now: Of the clock by which the cache measures ages (seconds).
         wall: Seconds since the epoch; dates are compared with it.
     """
-    varying = sorted(fields.members(response.header("vary")) | request.selecting)
+    rewriting = _REWRITING.intersection([name for name, _value in request.headers])
+    varying = sorted(fields.members(response.header("vary")) | request.selecting | rewriting)
     selection = tuple((name, request.header(name)) for name in varying)
     headers = kept_headers(response.headers)
     target = (request.scheme, request.host, request.path, request.raw_path, request.query, request.partition)
