@@ -125,6 +125,20 @@ def in_a_route_class(app):
     app.include_router(router)
 
 
+class Checking(APIRoute):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        route = self.app
+
+        async def app(scope, receive, send):
+            if (b"x-key", b"right") in scope["headers"]:
+                await route(scope, receive, send)
+            else:
+                await PlainTextResponse("who?", 401)(scope, receive, send)
+
+        self.app = app
+
+
 def with_a_body(app):
     async def asking(value: dict[str, int] | None = None) -> int:
         return 1
@@ -174,6 +188,16 @@ async def test_whatever_else_stands_there_is_asked_first(app, registry, solved, 
     assert (kept.status, kept.body) == (200, b"1")
     assert solved
     assert registry["inventory"].snapshot().rejected == {"open": 1}
+
+
+async def test_checks_that_a_route_class_puts_around_its_application_come_first(app, registry):
+    """No page is served to whom the route would not have let in."""
+    app.router.route_class = Checking
+    decorated(app)
+    assert (await ask(app, headers=[("x-key", "right")])).status == 200
+    open_circuit(registry)
+    assert (await ask(app)).status == 401
+    assert (await ask(app, headers=[("x-key", "right")])).body == b"1"
 
 
 async def test_an_overridden_guard_is_not_asked(app, registry):

@@ -6,6 +6,7 @@ The way through the dependencies to the guard, and of its refusal back out, cost
 from __future__ import annotations
 
 from collections.abc import Iterable
+from types import FunctionType
 from typing import NamedTuple, cast
 
 from fastapi import params
@@ -26,6 +27,7 @@ from recloser.http.strategy import Strategy, waited
 from recloser.http.wire import Answer
 
 _METHODS = frozenset({"GET", "HEAD"})
+_OF_FASTAPI = cast("FunctionType", APIRoute("/", lambda: None).app).__code__
 
 
 class _Guard(NamedTuple):
@@ -118,12 +120,18 @@ def _suits(route: Found) -> bool:
         route.dependant is not None
         and isinstance(original, APIRoute)
         and type(original).get_route_handler is APIRoute.get_route_handler
+        and _is_fastapis(route.route.app)
         and route.is_bare
         and not _METHODS.isdisjoint(route.methods)
         and not route.dependant.body_params
         # Guards and breakers, which check nothing, are what FastAPI calls for themselves.
         and all(isinstance(part.call, Entry | params.Depends) for part in route.dependant.dependencies)
     )
+
+
+def _is_fastapis(app: ASGIApp) -> bool:
+    # A route class, or whoever made the route, may have put checks of its own around it.
+    return getattr(app, "__code__", None) is _OF_FASTAPI
 
 
 def _plan_for(name: str, plans: list[tuple[str, Plan]]) -> Plan | None:
