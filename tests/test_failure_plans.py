@@ -326,6 +326,20 @@ async def test_the_hidden_error_is_logged_with_its_traceback(make, logged, name)
     assert record.getMessage().endswith("; a plan answered GET /page")
 
 
+async def test_a_path_cannot_write_lines_of_its_own_into_the_log(make, logged):
+    """Line breaks and terminal sequences of a path stay quoted."""
+    app = make()
+
+    @app.get("/{path:path}")
+    @guard("inventory", plan=FIXED, on=BOTH)
+    async def page(path: str):
+        raise RuntimeError
+
+    await ask(app, "/a\rERROR forged\x1b[31m/ü")
+    (record,) = logged()
+    assert record.getMessage().endswith("; a plan answered GET /a%0DERROR%20forged%1B%5B31m/%C3%BC")
+
+
 async def test_a_hidden_answer_is_logged_by_its_status(make, logged):
     """There is no traceback to show."""
     await ask(guarded(make, "decorator", returning(502)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TypeAlias
+from urllib.parse import quote
 
 from recloser.core.errors import CallRejectedError, RecloserError
 from recloser.core.log import logger
@@ -50,4 +51,6 @@ Trouble: TypeAlias = CallRejectedError | CallFailedError
 
 def log_hidden(request: Request, failure: CallFailedError) -> None:
     """Log a failure that a plan's answer hides from its client, as an error with its traceback."""
-    logger().error("%s; a plan answered %s %s", failure, request.method, request.path, exc_info=failure.error)
+    # Quoted: a path may hold line breaks and more of what would seem to be the log's own.
+    path = quote(request.path, safe="/:@!$&'()*+,;=", errors="surrogateescape")
+    logger().error("%s; a plan answered %s %s", failure, request.method, path, exc_info=failure.error)
