@@ -129,6 +129,20 @@ def test_shared_cache_forgets(client: Client):
     assert client.get("/class/").json() == {"quantity": None}
 
 
+@pytest.mark.anyio
+@pytest.mark.usefixtures("shared")
+async def test_synchronous_stack_below_an_event_loop_answers_too():
+    """A synchronous client in a coroutine waits in place for a shared cache and for a coroutine of a plan."""
+    client = Client()
+    client.get("/product/")
+    conf.installation().responder.cache.flush()
+    trip()
+
+    assert client.get("/product/")["Cache-Status"].startswith("recloser; hit")
+    assert client.get("/computed/").status_code == 200
+    assert client.get("/computed-later/")["Content-Type"] == "text/plain"
+
+
 @pytest.mark.parametrize("trouble", ["slow", "broken"])
 def test_cache_that_fails_has_no_stale_answers(client: Client, settings, trouble: str):
     """A cache that is slow or down costs a request a few milliseconds at most, and then nothing at all."""

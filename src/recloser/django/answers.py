@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from contextvars import ContextVar
-from typing import Final, TypeAlias, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
+from typing import TypeAlias, TypeVar
 
 from asgiref.sync import async_to_sync, sync_to_async
 from django.http import HttpRequest, HttpResponse
@@ -14,6 +16,7 @@ from django.utils.log import log_response
 from recloser.django.exchange import Exchange
 from recloser.django.messages import to_django
 from recloser.django.partitions import identify, identify_async
+from recloser.http.event_loops import blocking, blocks, has_event_loop
 from recloser.http.failure import CallFailedError, Trouble, log_hidden
 from recloser.http.messages import Request, Response
 from recloser.http.plan import Plan
@@ -21,8 +24,6 @@ from recloser.http.plan import Plan
 T = TypeVar("T")
 
 _Answering: TypeAlias = Callable[[Request, Trouble, Plan], Coroutine[object, None, T]]
-
-_at_once: Final[ContextVar[bool]] = ContextVar("recloser_at_once", default=False)
 
 
 def answer(exchange: Exchange, request: HttpRequest, trouble: Trouble) -> HttpResponse:
@@ -66,7 +67,9 @@ def _run(answering: _Answering[T], exchange: Exchange, trouble: Trouble) -> T:
     identify(exchange, plan.replays)
     if not plan.waits:
         return _result(answering(exchange.request(), trouble, plan))
-    return async_to_sync(answering)(exchange.request(), trouble, plan)
+    ask = partial(async_to_sync(answering), exchange.request(), trouble, plan)
+    # A synchronous stack below a running event loop, as a test client in a coroutine: it cannot be waited on from here.
+    return _in_another_thread(ask) if has_event_loop() else ask()
 
 
 async def _run_async(answering: _Answering[T], exchange: Exchange, trouble: Trouble) -> T:
@@ -75,21 +78,25 @@ async def _run_async(answering: _Answering[T], exchange: Exchange, trouble: Trou
     return await answering(exchange.request(), trouble, plan)
 
 
+def _in_another_thread(call: Callable[[], T]) -> T:
+    context = copy_context()
+    with ThreadPoolExecutor(1, "recloser-answer") as threads:
+        return threads.submit(context.run, call).result()
+
+
 def in_thread(call: Callable[[], object]) -> object:
     """Run a function that may block: in place where no event loop waits for it, else where views run."""
-    return call() if _at_once.get() else sync_to_async(call)()
+    return call() if blocks() else sync_to_async(call)()
 
 
 def _result(coroutine: Coroutine[object, None, T]) -> T:
     # It waits for nothing, so that no event loop is needed.
-    token = _at_once.set(True)
-    try:
-        coroutine.send(None)
-    except StopIteration as done:
-        result: T = done.value
-        return result
-    finally:
-        _at_once.reset(token)
+    with blocking():
+        try:
+            coroutine.send(None)
+        except StopIteration as done:
+            result: T = done.value
+            return result
     raise RuntimeError("a strategy that answers at once has waited")
 
 

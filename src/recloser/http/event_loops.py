@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Generator
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
+_blocks: Final[ContextVar[bool]] = ContextVar("recloser_blocks", default=False)
+
+
+@contextmanager
+def blocking() -> Generator[None]:
+    """Wait in place inside, although an event loop may run in this thread: it called something synchronous."""
+    token = _blocks.set(True)
+    try:
+        yield
+    finally:
+        _blocks.reset(token)
+
+
+def blocks() -> bool:
+    """Tell whether this is inside of `blocking`."""
+    return _blocks.get()
+
 
 def has_event_loop() -> bool:
-    """Tell whether an event loop runs in this thread. Nothing is imported to find that out."""
-    return _runs_asyncio() or _runs_trio()
+    """Tell whether an event loop runs in this thread that can be waited on. Nothing is imported to find that out."""
+    return not _blocks.get() and (_runs_asyncio() or _runs_trio())
 
 
 def waited(future: Future[T], timeout: float) -> T:
