@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from benchmarks import calls, django_requests, endpoints, failures, metrics, peers, requests, retries
+from benchmarks.deferral import SubmissionCase
 from benchmarks.effort import Effort
 from benchmarks.imports import ImportCase
 from benchmarks.memory import FootprintCase, RetainedCase
@@ -56,6 +57,7 @@ def cases(compared: Sequence[peers.Peer]) -> list[Case]:
         requests.BodyCase(),
         django_requests.wsgi(),
         django_requests.asgi(),
+        SubmissionCase(),
     ]
 
 

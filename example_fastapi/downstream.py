@@ -4,6 +4,7 @@
     curl -X PUT http://127.0.0.1:9100/inventory/hang    # or healthy, errors, slow, reset, truncated
     curl -X PUT http://127.0.0.1:9100/all/healthy
     curl http://127.0.0.1:9100/                         # where each service is, how it is, what reached it
+    curl http://127.0.0.1:9100/journal                  # what payments has charged, by Idempotency-Key
 
 It speaks HTTP/1.1 over bare asyncio streams, because a web server is built never to do what a sick
 service does: reset a connection, or stop in the middle of a body.
@@ -49,6 +50,7 @@ class Request(NamedTuple):
     method: str
     path: str
     body: bytes
+    headers: dict[str, str]
 
 
 class Service:
@@ -99,10 +101,16 @@ def recommendations(_: Request) -> Json:
 
 
 receipts = count(1)
+journal: dict[str, list[str]] = {}  # receipts by Idempotency-Key: one each, if the key is honoured
 
 
-def payments(_: Request) -> Json:
-    return {"receipt": f"R-{next(receipts):05}"}
+def payments(request: Request) -> Json:
+    key = request.headers.get("idempotency-key", "")
+    if key and key in journal:
+        return {"receipt": journal[key][0]}
+    receipt = f"R-{next(receipts):05}"
+    journal.setdefault(key, []).append(receipt)
+    return {"receipt": receipt}
 
 
 SERVICES = {
@@ -113,7 +121,10 @@ SERVICES = {
 
 
 async def control(request: Request, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """`GET /` reports; `PUT /{service or all}/{condition}` changes a condition, then reports."""
+    """`GET /` reports, `GET /journal` tells what was charged; `PUT /{service or all}/{condition}` changes a condition, then reports."""
+    if request.path == "/journal":
+        await send(writer, HTTPStatus.OK, {**journal})
+        return
     if request.method == "PUT":
         name, _, condition = request.path.strip("/").partition("/")
         chosen = SERVICES if name == "all" else {name: SERVICES.get(name)}
@@ -145,7 +156,8 @@ async def receive(reader: asyncio.StreamReader) -> Request:
     start, *fields = head.strip().split("\r\n")
     method, path, _ = start.split(" ", 2)
     headers = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)}
-    return Request(method, path, await reader.readexactly(int(headers.get("content-length", 0))))
+    body = await reader.readexactly(int(headers.get("content-length", 0)))
+    return Request(method, path, body, headers)
 
 
 async def send(

@@ -5,6 +5,7 @@
     curl -i http://127.0.0.1:8000/products/7
     curl -X PUT http://127.0.0.1:9100/inventory/hang
     curl http://127.0.0.1:8000/metrics
+    recloser work shop:queue             # in a third, if you like: orders that were put off
 
 Every downstream service has a circuit breaker, declared in `recloser.toml`. The client's transport counts
 what each service does; the guards say what to answer while its circuit is open, and when it fails before that.
@@ -14,14 +15,17 @@ import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Annotated
 
 import httpx2
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Header, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from recloser import Registry
-from recloser.clients.httpx2 import AsyncBreakerTransport
+from recloser.clients.httpx2 import AsyncBreakerTransport, BreakerTransport
+from recloser.deferred import Job, Queue
+from recloser.deferred.resource import JobStatus
 from recloser.fastapi import guard, install
 from recloser.http import plans
 
@@ -30,6 +34,9 @@ RECOMMENDATIONS = os.environ.get("RECOMMENDATIONS_URL", "http://127.0.0.1:9102")
 PAYMENTS = os.environ.get("PAYMENTS_URL", "http://127.0.0.1:9103")
 
 registry = Registry.from_toml(Path(__file__).with_name("recloser.toml"))
+queue = Queue(
+    os.environ.get("ORDERS_QUEUE", Path(__file__).with_name("queue") / "orders.db"), registry, rate=10
+)
 services = httpx2.AsyncClient(transport=AsyncBreakerTransport(registry), timeout=0.3)
 
 
@@ -46,6 +53,7 @@ async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
 
 app = FastAPI(title="Shop", lifespan=lifespan)
 install(app, registry, metrics="/metrics")
+app.mount(queue.url, JobStatus(queue))
 
 
 @app.get("/products/{product}")
@@ -69,8 +77,29 @@ async def checkout(order: Order) -> dict[str, object]:
     return await ask("POST", f"{PAYMENTS}/charges", order)
 
 
-async def ask(method: str, url: str, order: Order | None = None) -> dict[str, object]:
-    response = await services.request(method, url, json=order and order.model_dump())
+@queue.task("payments")
+def charge_later(job: Job) -> dict[str, object]:
+    """Charge an order that was put off, under the same key at every attempt."""
+    with httpx2.Client(transport=BreakerTransport(registry), timeout=0.3) as client:
+        headers = {"Idempotency-Key": job.key}
+        response = client.post(f"{PAYMENTS}/charges", json=job.request.json(), headers=headers)
+    receipt: dict[str, object] = response.raise_for_status().json()
+    return receipt
+
+
+@app.post("/orders")
+@guard("payments", plan=[plans.defer(charge_later)])
+async def place_order(
+    order: Order, idempotency_key: Annotated[str, Header(min_length=1)]
+) -> dict[str, object]:
+    """While the circuit is open: 202 with where to look; charged once payments is well again."""
+    return await ask("POST", f"{PAYMENTS}/charges", order, {"Idempotency-Key": idempotency_key})
+
+
+async def ask(
+    method: str, url: str, order: Order | None = None, headers: dict[str, str] | None = None
+) -> dict[str, object]:
+    response = await services.request(method, url, json=order and order.model_dump(), headers=headers)
     answer: dict[str, object] = response.raise_for_status().json()
     return answer
 

@@ -26,11 +26,12 @@ ARROWS = {
     "asgi": {"http", "registry", "core"},
     "metrics": {"registry", "degradations", "stores", "core"},
     "fastapi": {"asgi", "http", "metrics", "registry", "config", "core"},
-    "django": {"http", "metrics", "registry", "stores", "config", "core"},
+    "django": {"deferred", "http", "metrics", "registry", "stores", "config", "core"},
     "retry": {"core"},
     "testing": {"http", "core"},
+    "deferred": {"http", "stores", "config", "core"},
     "demo": {"django", "asgi", "http", "registry", "config", "core"},
-    "cli": {"demo", "http", "registry", "config", "core"},
+    "cli": {"deferred", "demo", "http", "registry", "config", "core"},
     "__init__": {"registry", "core"},
 }
 

@@ -14,14 +14,16 @@ client = httpx2.Client(transport=BreakerTransport(registry), timeout=TIMEOUT)
 _tls = ssl.create_default_context()  # takes long to make, and all clients can share it
 
 
-def ask(method: str, service: str, path: str, content: object = None) -> dict[str, object]:
+def ask(
+    method: str, service: str, path: str, content: object = None, headers: dict[str, str] | None = None
+) -> dict[str, object]:
     """Ask a service.
 
     Raises:
         CircuitOpenError: Its circuit is open.
         httpx2.HTTPError: It failed.
     """
-    response = client.request(method, settings.SERVICES[service] + path, json=content)
+    response = client.request(method, settings.SERVICES[service] + path, json=content, headers=headers)
     answer: dict[str, object] = response.raise_for_status().json()
     return answer
 

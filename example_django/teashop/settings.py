@@ -36,6 +36,7 @@ SERVICES = {
     "recommendations": os.environ.get("RECOMMENDATIONS_URL", "http://127.0.0.1:9102"),
     "payments": os.environ.get("PAYMENTS_URL", "http://127.0.0.1:9103"),
 }
+ORDERS_QUEUE = os.environ.get("ORDERS_QUEUE", BASE_DIR / "queue" / "orders.db")
 RECLOSER = {
     "NAMESPACE": "teashop",
     "DEFAULTS": {

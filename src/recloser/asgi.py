@@ -5,13 +5,13 @@ It belongs innermost, so that CORS, compression and session middleware wrap degr
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from recloser.core.errors import ConfigurationError, Problem
 from recloser.core.scope import current
 from recloser.http.exchange import Exchange, FactsOf, exchange_of
 from recloser.http.responder import Responder, RouteFacts
+from recloser.http.threads import in_thread
 from recloser.http.websocket import WebSocketExchange
 from recloser.http.wire import ASGIApp, ASGIScope, Message, Receive, Send
 from recloser.registry import Registry
@@ -21,17 +21,6 @@ _NO_FACTS = RouteFacts()
 
 def _no_facts(_: ASGIScope) -> RouteFacts:
     return _NO_FACTS
-
-
-async def in_thread(call: Callable[[], object]) -> object:
-    """Run a function that may block in a thread, with a copy of the context, under asyncio or trio."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        from trio.to_thread import run_sync  # noqa: PLC0415 - it is there if it is what runs
-
-        return await run_sync(call)
-    return await asyncio.to_thread(call)
 
 
 class CircuitBreakerMiddleware:
@@ -87,6 +76,8 @@ class CircuitBreakerMiddleware:
             self._start()
         token = current.set(exchange)
         try:
+            if self.responder.reads_bodies and kind == "http":
+                receive = exchange.reading(receive)
             await self.app(scope, receive, exchange.send)
             if exchange.met is not None and exchange.holds:
                 exchange.broke(None)

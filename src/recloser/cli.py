@@ -1,4 +1,4 @@
-"""The command line: `recloser demo`, `check`, `alerts` and `dashboard`."""
+"""The command line: `recloser demo`, `check`, `alerts`, `dashboard`, `work` and `queue`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from recloser.config.imports import load
 from recloser.config.report import redacted
 from recloser.core.errors import ConfigurationError, Problem, RecloserError
 from recloser.core.policy import Policy
+from recloser.deferred.commands import add_commands
+from recloser.deferred.queue import QueueError
 
 DEMO_NEEDS: Final = {  # each shop's packages, and the extra that brings them
     "fastapi": ("demo", ("cachetools", "fastapi", "httpx2", "prometheus_client", "rich", "uvicorn")),
@@ -47,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status = run(options)
         sys.stdout.flush()
+    except QueueError as error:
+        return _complain(str(error))
     except BrokenPipeError:  # the reader has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -77,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         "declaration", metavar="FILE|module:NAME", help="a TOML file, or a mapping such as settings:RECLOSER"
     )
     check.set_defaults(run=_check)
+    add_commands(commands)
 
     for command, (file, what) in SHIPPED.items():
         shipped = commands.add_parser(command, help=f"print {what}")

@@ -19,6 +19,7 @@ from recloser import (
     State,
     last_good,
 )
+from recloser.core.fallback import CallFallback
 
 
 def test_a_value_answers_while_open(build: Build):
@@ -353,3 +354,39 @@ def test_threads_may_share_a_last_good_result(build: Build):
         except CircuitOpenError:
             pass
     assert 1 <= answered <= 8
+
+
+class Deferral(CallFallback):
+    """A fallback that is told of the call."""
+
+    def answer(self, error, args, kwargs):
+        return "later", type(error).__name__, args, kwargs
+
+    async def answer_async(self, error, args, kwargs):
+        return ("awaited", *self.answer(error, args, kwargs)[1:])
+
+
+def test_a_fallback_may_be_told_of_the_call(build):
+    """A `CallFallback` sees the refusal and the arguments."""
+    breaker = build()
+
+    @breaker.protect(fallback=Deferral())
+    def charge(amount, *, currency):
+        return "now"
+
+    assert charge(1, currency="EUR") == "now"
+    fail(breaker)
+    assert charge(1, currency="EUR") == ("later", "CircuitOpenError", (1,), {"currency": "EUR"})
+
+
+@pytest.mark.anyio
+async def test_a_fallback_that_is_told_of_the_call_is_awaited_for_a_coroutine_function(build):
+    """It may have to wait, which must not hold the event loop up."""
+    breaker = build()
+
+    @breaker.protect(fallback=Deferral())
+    async def charge(amount):
+        return "now"
+
+    fail(breaker)
+    assert await charge(1) == ("awaited", "CircuitOpenError", (1,), {})

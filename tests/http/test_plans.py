@@ -264,7 +264,7 @@ def test_a_plan_may_be_written_as_data(form, expected):
                 (
                     "p[0]",
                     "{'stael': None}",
-                    "must name exactly one of stale, json, response, compute, template, unavailable (did you mean 'stale'?)",
+                    "must name exactly one of stale, json, response, compute, defer, template, unavailable (did you mean 'stale'?)",
                 )
             ],
         ),
@@ -277,7 +277,7 @@ def test_a_plan_may_be_written_as_data(form, expected):
                 (
                     "p[0]",
                     "{}",
-                    "must name exactly one of stale, json, response, compute, template, unavailable",
+                    "must name exactly one of stale, json, response, compute, defer, template, unavailable",
                 )
             ],
         ),
@@ -287,7 +287,7 @@ def test_a_plan_may_be_written_as_data(form, expected):
                 (
                     "p[0]",
                     "{'stale': 600, 'json': {}}",
-                    "must name exactly one of stale, json, response, compute, template, unavailable",
+                    "must name exactly one of stale, json, response, compute, defer, template, unavailable",
                 )
             ],
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable
 from contextlib import suppress
 from datetime import timedelta
@@ -25,6 +26,24 @@ class LastGood(NamedTuple):
 
     max_age: float
     max_entries: int
+
+
+class CallFallback(ABC):
+    """A fallback that is told of the call that it answers for."""
+
+    @abstractmethod
+    def answer(self, error: Any, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
+        """Answer a call, or raise `error` if it cannot be answered.
+
+        Args:
+            error: The refusal, or the counted failure.
+            args: The call's positional arguments.
+            kwargs: Its keyword arguments.
+        """
+
+    @abstractmethod
+    async def answer_async(self, error: Any, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
+        """Answer a call of a coroutine function, without holding its event loop up; else as `answer`."""
 
 
 def last_good(max_age: float | timedelta, *, max_entries: int = 1024) -> LastGood:
@@ -55,7 +74,7 @@ def protect(driver: Driver, target: object, fallback: object, on: On) -> object:
     Args:
         driver: Of the breaker that guards the calls.
         target: A function, coroutine function, static or class method.
-        fallback: A value, a function of the error, or `last_good(...)`.
+        fallback: A value, a function of the error, `last_good(...)`, or a `CallFallback`.
         on: `"open"`: only refused calls; `"failure"`: counted failures too.
 
     Raises:
@@ -74,7 +93,9 @@ def protect(driver: Driver, target: object, fallback: object, on: On) -> object:
             f"breaker {driver.name!r}: {function!r} is not async, so its fallback cannot be: {fallback!r}"
         )
     wrap = _async_wrapper if asynchronous else _wrapper
-    return update_wrapper(wrap(driver, function, _Answers(driver, fallback), on), function)
+    return update_wrapper(
+        wrap(driver, function, _Answers(driver, fallback, asynchronous=asynchronous), on), function
+    )
 
 
 def _wrapper(driver: Driver, function: Function, answers: _Answers, on: On) -> Function:
@@ -144,9 +165,10 @@ async def _awaited(answer: object) -> object:
 class _Answers:
     """One fallback's answers for one function."""
 
-    __slots__ = ("_driver", "_fallback", "_kept")
+    __slots__ = ("_asynchronous", "_driver", "_fallback", "_kept")
 
-    def __init__(self, driver: Driver, fallback: object) -> None:
+    def __init__(self, driver: Driver, fallback: object, *, asynchronous: bool) -> None:
+        self._asynchronous = asynchronous
         self._driver = driver
         self._fallback = fallback
         self._kept: dict[object, tuple[object, float]] = {}
@@ -162,6 +184,8 @@ class _Answers:
             answer = self._recall(fallback, args, kwargs)
             if answer is NO_ANSWER:
                 return NO_ANSWER
+        elif isinstance(fallback, CallFallback):
+            answer = (fallback.answer_async if self._asynchronous else fallback.answer)(error, args, kwargs)
         else:
             answer = fallback(error) if callable(fallback) else fallback
         scope = current.get()

@@ -66,8 +66,8 @@ def _run(answering: _Answering[T], exchange: Exchange, trouble: Trouble) -> T:
     plan = exchange.plan_for(trouble)
     identify(exchange, plan.replays)
     if not plan.waits:
-        return _result(answering(exchange.request(), trouble, plan))
-    ask = partial(async_to_sync(answering), exchange.request(), trouble, plan)
+        return _result(answering(exchange.asked(plan), trouble, plan))
+    ask = partial(async_to_sync(answering), exchange.asked(plan), trouble, plan)
     # A synchronous stack below a running event loop, as a test client in a coroutine: it cannot be waited on from here.
     return _in_another_thread(ask) if has_event_loop() else ask()
 
@@ -75,7 +75,7 @@ def _run(answering: _Answering[T], exchange: Exchange, trouble: Trouble) -> T:
 async def _run_async(answering: _Answering[T], exchange: Exchange, trouble: Trouble) -> T:
     plan = exchange.plan_for(trouble)
     await identify_async(exchange, plan.replays)
-    return await answering(exchange.request(), trouble, plan)
+    return await answering(exchange.asked(plan), trouble, plan)
 
 
 def _in_another_thread(call: Callable[[], T]) -> T:

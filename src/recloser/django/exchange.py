@@ -11,7 +11,7 @@ from django.http.response import HttpResponseBase, StreamingHttpResponse
 
 from recloser.core.errors import CallRejectedError
 from recloser.core.scope import current
-from recloser.django.messages import describe, head, is_for_once, is_personal
+from recloser.django.messages import body_of, describe, head, is_for_once, is_personal
 from recloser.django.streams import close_unsent, watch
 from recloser.django.views import checks_nothing_outside, passed_through, view_guards
 from recloser.http.counted import failure_answered, failure_raised
@@ -21,6 +21,7 @@ from recloser.http.guarded import Guarded
 from recloser.http.holder import Holder, Met
 from recloser.http.keeping import Keeping
 from recloser.http.messages import SAFE_METHODS, Request
+from recloser.http.plan import Plan
 from recloser.http.responder import Responder
 from recloser.http.tee import Tee, tee
 
@@ -66,6 +67,20 @@ class Exchange(Holder):
     def route(self) -> Iterable[Met]:
         """Return the breakers and plans of the view's guards, reached or not, outermost first."""
         return [guard.met(self.responder) for guard in view_guards(*self._view())]
+
+    def asked(self, plan: Plan) -> Request:
+        """Describe the request to the plan that answers it."""
+        request = self.request()
+        if not plan.reads_body:
+            return request
+        root = self._request.META.get("SCRIPT_NAME", "").rstrip("/")
+        return replace(request, body=body_of(self._request, plan.reads_body), root=root)
+
+    def meet(self, met: Met, replays: frozenset[Keeping]) -> None:
+        """Note that the request depends on a breaker, before its view has read the body that a plan has to see."""
+        super().meet(met, replays)
+        if met[1] is not None and met[1].reads_body and self._request.method not in SAFE_METHODS:
+            body_of(self._request, met[1].reads_body)
 
     # -- while the view runs -------------------------------------------------------------------------------
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from django.conf import settings
-from django.core.exceptions import DisallowedHost
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import DisallowedHost, RequestDataTooBig
+from django.http import HttpRequest, HttpResponse, RawPostDataException
 from django.http.response import HttpResponseBase
 from django.utils import timezone, translation
 from django.utils.functional import SimpleLazyObject, empty
@@ -37,6 +37,20 @@ def describe(request: HttpRequest) -> Request:
         once=is_for_once(request),
         native=request,
     )
+
+
+def body_of(request: HttpRequest, longest: int) -> bytes | None:
+    """Return a request's body; `None` if it is longer (bytes), broken off, or read by somebody who kept none of it.
+
+    Django keeps what is read here, so that the view can read it again.
+    """
+    try:
+        if int(request.META.get("CONTENT_LENGTH") or 0) > longest:
+            return None
+        body = request.body
+    except (ValueError, OSError, RawPostDataException, RequestDataTooBig):
+        return None
+    return body if len(body) <= longest else None
 
 
 def _host(request: HttpRequest) -> str:

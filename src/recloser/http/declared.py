@@ -160,6 +160,15 @@ def _make_compute(value: Any, _: Mapping[str, Any]) -> Strategy:
     return plans.compute(value)
 
 
+def _make_defer(value: Any, options: Mapping[str, Any]) -> Strategy:
+    if isinstance(value, str):
+        found, fix = load(value)
+        if fix:
+            raise ConfigurationError([Problem("defer", repr(value), fix)])
+        value = found
+    return plans.defer(value, **options)
+
+
 def _make_template(value: Any, options: Mapping[str, Any]) -> Strategy:
     return plans.template(value, **options)
 
@@ -180,6 +189,7 @@ _MAKERS: Final[Mapping[str, _Maker]] = {
     "json": _Maker(_make_json, ("status", "unsafe")),
     "response": _Maker(_make_response, ("status", "headers", "media_type", "unsafe")),
     "compute": _Maker(_make_compute),
+    "defer": _Maker(_make_defer, ("headers", "max_body")),
     "template": _Maker(_make_template, ("status", "unsafe")),
     "unavailable": _Maker(_make_unavailable),
 }

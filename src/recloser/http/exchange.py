@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Final, TypeAlias
 
 from recloser.core.scope import current
+from recloser.http.body import Body
 from recloser.http.counted import failure_answered, failure_raised
 from recloser.http.description import describe, is_personal
 from recloser.http.failure import CallFailedError, Trouble, log_hidden
@@ -20,7 +21,7 @@ from recloser.http.messages import SAFE_METHODS, Request, Response, joined
 from recloser.http.plan import Degraded, Plan
 from recloser.http.responder import Responder, RouteFacts
 from recloser.http.tee import Tee, tee
-from recloser.http.wire import Answer, ASGIScope, Close, Message, Send, nowhere, text
+from recloser.http.wire import Answer, ASGIScope, Close, Message, Receive, Send, nowhere, text
 
 FactsOf: TypeAlias = Callable[[ASGIScope], RouteFacts]
 
@@ -48,9 +49,10 @@ class Exchange(Holder):
             guard answers failures.
     """
 
-    __slots__ = ("_facts", "_head", "_native", "_scope", "_send", "_tee", "checks")
+    __slots__ = ("_body", "_facts", "_head", "_native", "_scope", "_send", "_tee", "checks")
 
     checks: Callable[[ASGIScope], bool]
+    _body: Body  # unset where no plan of the application has to see one
 
     def __init__(
         self,
@@ -96,6 +98,16 @@ class Exchange(Holder):
         """Return the breakers and plans of the route's guards, reached or not, outermost first."""
         guards = (*self._facts(self._scope).guards, *guards_of(self._scope.get("endpoint")))
         return [guard.met(self.responder) for guard in guards]
+
+    def reading(self, receive: Receive) -> Receive:
+        """Return what the application receives by: a copy is kept of bodies that a plan of the route has to see."""
+        if self._scope["method"] in SAFE_METHODS:
+            return receive
+        self._body = Body(receive, self._longest_body)
+        return self._body.receive
+
+    def _longest_body(self) -> int:
+        return max((plan.reads_body for _, plan in self.route() if plan is not None), default=0)
 
     # -- the application answers ---------------------------------------------------------------------------
 
@@ -192,7 +204,7 @@ class Exchange(Holder):
         if self.met is not None and not isinstance(trouble, CallFailedError):
             self._note_origin(trouble)
         plan = self.plan_for(trouble)
-        request = self._with_native(plan)
+        request = await self._asked(plan)
         response = await self.responder.answer(request, trouble, plan)
         self._tell(request, trouble)
         return Answer(response)
@@ -213,7 +225,7 @@ class Exchange(Holder):
         if failure is None:
             return None
         plan = self.plan_for(failure)
-        request = self._with_native(plan)
+        request = await self._asked(plan)
         response = await self.responder.attempt(request, failure, plan)
         if response is None:
             return None
@@ -221,8 +233,16 @@ class Exchange(Holder):
         self._tell(request, failure)
         return Answer(response)
 
-    def _with_native(self, plan: Plan) -> Request:
-        return replace(self.request(plan.replays), native=self._native(self._scope))
+    async def _asked(self, plan: Plan) -> Request:
+        request = replace(self.request(plan.replays), native=self._native(self._scope))
+        if not plan.reads_body or not hasattr(self, "_body"):
+            return request
+        return replace(
+            request,
+            body=await self._body.whole(),
+            root=self._scope.get("app_root_path", self._scope.get("root_path", "")),
+            secret_parameters=self._facts(self._scope).query_credentials,
+        )
 
     def _tell(self, request: Request, trouble: Trouble) -> None:
         if isinstance(trouble, CallFailedError):

@@ -20,6 +20,7 @@ from recloser.http.plan import Plan
 from recloser.http.responder import Responder
 
 GUARDS: Final = "__recloser_guards__"
+ANY_METHOD: Final = frozenset({"GET", "POST"})  # of a route that nobody has told the methods of
 
 
 class Guarded:
@@ -61,7 +62,7 @@ class Guarded:
         return f"guard({self.name!r})"
 
     def bind(
-        self, responder: Responder, path: str = "", methods: AbstractSet[str] = frozenset({"GET"})
+        self, responder: Responder, path: str = "", methods: AbstractSet[str] = ANY_METHOD
     ) -> list[Problem]:
         """Find the breaker and make the plan.
 
@@ -89,6 +90,7 @@ class Guarded:
                 *plan.lacks(f"{where}.plan", responder.means),
             ]
             plan = plan.prepared(responder.means)
+            responder.reads_bodies |= plan.reads_body > 0
         if breaker is not None and not problems:
             answering = plan or responder.plan_of(self.name)
             self._terms = Terms(

@@ -32,6 +32,9 @@ class Request:
         partitions: The names of partitions, as far as the route's plans need them and they are known.
         native: The framework's own request: Starlette's, Django's, or the ASGI scope. Only where the request is
             answered by a plan.
+        body: What was received, where a plan that keeps it answers and it was not too long; else `None`.
+        root: Where the application is mounted, before `path`.
+        secret_parameters: Query parameters in which the route's security schemes look for a credential.
     """
 
     method: str
@@ -50,6 +53,9 @@ class Request:
         default_factory=dict[Callable[..., Any], str], compare=False, repr=False
     )
     native: object = field(default=None, compare=False, repr=False)
+    body: bytes | None = field(default=None, compare=False, repr=False)
+    root: str = ""
+    secret_parameters: frozenset[str] = frozenset()
 
     def header(self, name: str) -> str | None:
         """Read a field, its repetitions joined by commas (RFC 9110 §5.2); `None` if it is absent."""

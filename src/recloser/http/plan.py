@@ -37,9 +37,10 @@ class Plan:
         answers_failures: It answers counted failures too.
         replays: For whom strategies want responses to be kept, which they serve again.
         waits: Some strategy may need an event loop.
+        reads_body: The longest body (bytes) of a request that some strategy has to see.
     """
 
-    __slots__ = ("answers_failures", "last", "on", "replays", "strategies", "waits")
+    __slots__ = ("answers_failures", "last", "on", "reads_body", "replays", "strategies", "waits")
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class Plan:
             strategy.keeping for strategy in self.strategies if strategy.keeping is not None
         )
         self.waits = any(strategy.waits for strategy in self.strategies)
+        self.reads_body = max((strategy.reads_body for strategy in self.strategies), default=0)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Plan) and (self.strategies, self.on) == (other.strategies, other.on)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -13,18 +13,21 @@ from typing import ClassVar, Final, Self, cast
 from recloser.core.errors import ConfigurationError, Problem
 from recloser.http import problem
 from recloser.http.computed import Compute, Function
+from recloser.http.deferring import LONGEST_BODY, Defer
 from recloser.http.failure import Trouble
 from recloser.http.fixed import Claim, Fixed, Json, encoded_json, read_headers
 from recloser.http.keeping import Per
 from recloser.http.messages import Request, Response
 from recloser.http.page import Template
 from recloser.http.stale import Stale
+from recloser.http.stored import Deferrable
 from recloser.http.strategy import Means, Strategy
 
-__all__ = ["Stale", "Unavailable", "compute", "json", "response", "stale", "template", "unavailable"]
+__all__ = ["Stale", "Unavailable", "compute", "defer", "json", "response", "stale", "template", "unavailable"]
 
 NO_PER: Final = 'must be a function: a dependency of FastAPI\'s, or one of the request; in a declaration, "pkg.module:name"'
 NO_FUNCTION: Final = 'must be a function of the request and the error; in a declaration, "pkg.module:name"'
+NO_TASK: Final = 'must be a task of a recloser.deferred.Queue; in a declaration, "pkg.module:name"'
 
 
 def stale(seconds: float | timedelta, per: Per | None = None, shared: bool = False) -> Strategy:
@@ -146,6 +149,34 @@ def compute(function: Function) -> Strategy:
     if not callable(cast("object", function)):
         raise ConfigurationError([Problem("compute", repr(function), NO_FUNCTION)])
     return Compute(function)
+
+
+def defer(task: Deferrable, *, headers: Sequence[str] = (), max_body: int = LONGEST_BODY) -> Strategy:
+    """Put an unsafe request off: answer 202 with the `Location` of its status, once it is a durable job.
+
+    `Idempotency-Key` is honoured: the same request under the same key has one job, another one is answered 422.
+    Whatever the queue cannot keep is left to the next strategy.
+
+    Args:
+        task: What does it later, as `recloser.deferred.Queue.task` makes it; in a declaration its name,
+            `"pkg.module:name"`.
+        headers: The request's headers to keep; no others are, neither cookies nor credentials.
+        max_body: The longest body that is kept (bytes).
+
+    Raises:
+        ConfigurationError: Lists what is wrong with the arguments.
+    """
+    problems: list[Problem] = []
+    if not callable(getattr(task, "keep", None)):
+        problems.append(Problem("defer", repr(task), NO_TASK))
+    given = cast("object", headers)
+    if isinstance(given, str) or not all(isinstance(cast("object", name), str) for name in headers):
+        problems.append(Problem("headers", repr(headers), "must be a list of header names"))
+    if not 0 < max_body < math.inf:
+        problems.append(Problem("max_body", repr(max_body), "must be a positive number of bytes"))
+    if problems:
+        raise ConfigurationError(problems)
+    return Defer(task, tuple(name.lower() for name in headers), max_body)
 
 
 def template(name: str, *, status: int = 503, unsafe: bool = False) -> Strategy:

@@ -64,6 +64,7 @@ class Responder:
 
     Attributes:
         default: The plan where there is none.
+        reads_bodies: Some route's plan has to see the bodies of its requests.
 
     Raises:
         ConfigurationError: Lists all that is wrong with the cache and the breakers' plans.
@@ -88,6 +89,7 @@ class Responder:
         self.faults = faults
         self.means = Means(cache, expose, random, in_thread, render)
         self.default = Plan().prepared(self.means)
+        self.reads_bodies = False
         self._plans: dict[str, Plan] = {}
         for name, breaker in registry.declaration.breakers.items():
             if breaker.plan is not None:

@@ -74,6 +74,11 @@ class Strategy(ABC):
         """Whether its answer may need an event loop: a plan without such strategies does without one."""
         return True
 
+    @property
+    def reads_body(self) -> int:
+        """The longest body (bytes) of a request that it has to see; 0: it needs none."""
+        return 0
+
     @abstractmethod
     def answer(self, request: Request, error: Trouble) -> Response | Awaitable[Response | None] | None:
         """Answer, or return `None` to let the next strategy try."""

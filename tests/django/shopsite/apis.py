@@ -21,6 +21,7 @@ from rest_framework.views import APIView
 from recloser.django import guard
 from recloser.django.ninja import install
 from recloser.http import plans
+from shopsite.jobs import reserve
 from shopsite.services import inventory
 from shopsite.views import create_user
 
@@ -125,7 +126,17 @@ class RestCreate(APIView):
         return Response({})
 
 
+class RestReserve(APIView):
+    authentication_classes = (KeyAuthentication,)
+    permission_classes = (IsAdminUser,)
+
+    @guard("inventory", plan=[plans.defer(reserve, headers=["x-tenant"])])
+    def post(self, request: Request) -> Response:
+        return Response({"quantity": inventory.quantity(), "asked": request.data})
+
+
 rest_urls = [
+    path("reserve/", RestReserve.as_view()),
     path("create/", RestCreate.as_view()),
     path("dispatch/", RestDispatch.as_view()),
     path("handler/", RestHandler.as_view()),

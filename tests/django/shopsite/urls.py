@@ -5,9 +5,11 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 
+from recloser.django.jobs import job_status
 from shopsite import views
 from shopsite.apis import ninja_debug_safe, ninja_plain, rest_urls
 from shopsite.control import become
+from shopsite.jobs import queue
 
 shop = (
     [
@@ -15,11 +17,17 @@ shop = (
         path("routed-async/", views.routed_async, name="routed_async"),
         path("private/", views.routed_private, name="private"),
         path("inner/", views.routed_inner, name="inner"),
+        path("reserve-routed/", views.reserve_routed, name="reserve_routed"),
     ],
     "shop",
 )
 
 urlpatterns = [
+    path("reserve/", views.reserve),
+    path("reserve-async/", views.reserve_async),
+    path("reserve-class/", views.ReserveView.as_view()),
+    path("reserve-members/", views.reserve_members),
+    path("jobs/<str:job>", job_status(queue)),
     path("control/<str:condition>/", become),
     path("plain/", views.plain),
     path("plain-async/", views.plain_async),

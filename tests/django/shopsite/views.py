@@ -25,11 +25,13 @@ from django.template.response import TemplateResponse
 from django.utils import translation
 from django.utils.decorators import method_decorator
 from django.views import View
+from django.views.decorators.csrf import csrf_exempt
 
 from recloser import CircuitOpenError
 from recloser.django import breaker, guard, registry
 from recloser.http import plans
 from shopsite.degraded import compute, compute_later
+from shopsite.jobs import reserve as reserve_later
 from shopsite.services import inventory
 
 STALE = [plans.stale(600)]
@@ -281,3 +283,40 @@ def computed_later(request: HttpRequest) -> HttpResponse:
 @guard("inventory", plan=[plans.template("shop/unavailable.html")])
 def sorry(request: HttpRequest) -> HttpResponse:
     return HttpResponse("never")
+
+
+LATER = [plans.defer(reserve_later, headers=["x-tenant"])]
+
+
+@csrf_exempt
+@guard("inventory", plan=LATER)
+def reserve(request: HttpRequest) -> HttpResponse:
+    return JsonResponse({"quantity": inventory.quantity()})
+
+
+@csrf_exempt
+@guard("inventory", plan=LATER)
+async def reserve_async(request: HttpRequest) -> HttpResponse:
+    return JsonResponse({"quantity": inventory.quantity()})
+
+
+@csrf_exempt
+@login_required
+@guard("inventory", plan=LATER)
+def reserve_members(request: HttpRequest) -> HttpResponse:
+    return JsonResponse({"quantity": inventory.quantity()})
+
+
+@csrf_exempt
+def reserve_routed(request: HttpRequest) -> HttpResponse:
+    if "trip" in request.GET:
+        registry["inventory"].force_open(by="ann", reason="test")
+    with registry["inventory"].calling():
+        return JsonResponse({"quantity": inventory.quantity()})
+
+
+@method_decorator(csrf_exempt, name="dispatch")
+@method_decorator(guard("inventory", plan=LATER), name="dispatch")
+class ReserveView(View):
+    def post(self, request: HttpRequest) -> HttpResponse:
+        return JsonResponse({"quantity": inventory.quantity()})

@@ -1,11 +1,11 @@
-"""`manage.py recloser`: look at breakers, act on them, check their declaration."""
+"""`manage.py recloser`: look at breakers, act on them, check their declaration, run what was put off."""
 
 from __future__ import annotations
 
 import getpass
 import json
 import time
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from recloser.core.breaker import CircuitBreaker
 from recloser.core.errors import RecloserError
+from recloser.deferred.commands import add_commands
 from recloser.django.checks import TAG
 from recloser.django.description import command_note, describe, override
 from recloser.django.lazy import registry
@@ -43,6 +44,7 @@ class Command(BaseCommand):
             acting.add_argument("--json", action="store_true", help="write JSON")
         for reading in (listing, checking):
             reading.add_argument("--json", action="store_true", help="write JSON")
+        add_commands(actions)
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Do what was asked.
@@ -52,7 +54,9 @@ class Command(BaseCommand):
         """
         action: str = options["action"]
         try:
-            if action == "check":
+            if "run" in options:
+                self._run(options)
+            elif action == "check":
                 self._check(as_json=options["json"])
             elif action == "list":
                 registry.ready(STORE_SECONDS)
@@ -63,6 +67,11 @@ class Command(BaseCommand):
                 self._show([breaker], as_json=options["json"])
         except (RecloserError, ValueError) as error:
             raise CommandError(str(error)) from error
+
+    def _run(self, options: dict[str, Any]) -> None:
+        status: int = options["run"](Namespace(**options))
+        if status:
+            raise CommandError("that is not done", returncode=status)
 
     def _act(self, breaker: CircuitBreaker, options: dict[str, Any]) -> None:
         if not registry.ready(STORE_SECONDS):

@@ -1,0 +1,7 @@
+"""Queue for later: a call that its circuit refuses becomes a durable job, run when the circuit lets it."""
+
+from recloser.deferred.job import Depth, Job, JobRecord, JobState
+from recloser.deferred.queue import Queue, QueueError, QueueFullError
+from recloser.deferred.task import Task
+
+__all__ = ["Depth", "Job", "JobRecord", "JobState", "Queue", "QueueError", "QueueFullError", "Task"]

@@ -1,0 +1,157 @@
+"""One attempt of a job: under its breaker, within the rate, and what follows from how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from collections.abc import Coroutine
+from contextvars import copy_context
+from random import random
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from recloser.core import retry_after
+from recloser.core.driver import Driver
+from recloser.core.errors import CallRejectedError
+from recloser.core.log import logger
+from recloser.core.outcome import Outcome, describe
+from recloser.core.permit import Permit
+from recloser.core.scope import Scope, current
+from recloser.deferred.job import Job, JobRecord
+
+if TYPE_CHECKING:
+    from recloser.deferred.queue import Queue
+
+FIRST_WAIT: Final = 1.0
+LONGEST_WAIT: Final = 300.0
+SHORTEST_WAIT: Final = 0.05
+JITTER: Final = 0.25
+LONGEST_RESULT: Final = 100_000
+
+# Of the answers that blame the request, those that may be other ones later: RFC 9110 §15.5.9 and §15.5.10, RFC 8470
+# §5.2, RFC 6585 §4. A conflict is also what an earlier attempt that is still under way looks like.
+_PASSING: Final = frozenset({408, 409, 425, 429})
+
+
+class Attempt:
+    """Tries one job of one breaker.
+
+    Args:
+        queue: Whose jobs, tasks and limits.
+        breaker: The breaker's name.
+    """
+
+    __slots__ = ("_breaker", "_driver", "_name", "_queue")
+
+    def __init__(self, queue: Queue, breaker: str) -> None:
+        self._queue = queue
+        self._name = breaker
+        self._breaker = queue.breakers[breaker]
+        self._driver: Driver = self._breaker._driver  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+    def run(self, name: str | None = None) -> float | None:
+        """Try the job that has been due longest, if the circuit and the rate let it.
+
+        Args:
+            name: Only this job.
+
+        Returns:
+            Seconds until another attempt is worth it; `None` after an attempt, or if no job waits.
+        """
+        # The circuit first: while it is open nothing is written, however long the queue.
+        try:
+            permit = self._breaker.acquire()
+        except CallRejectedError as refusal:
+            return self._after(refusal)
+        queue = self._queue
+        try:
+            claimed = queue.table.claim(
+                tuple(queue.tasks), self._name, name=name, lease=queue.lease, every=1.0 / queue.rate
+            )
+        except BaseException:
+            permit.ignore()
+            raise
+        if not isinstance(claimed, tuple):
+            permit.ignore()
+            return claimed
+        record, token = claimed
+        if record.age > queue.max_age:  # counted from the submission: the rest of the queue is no excuse
+            permit.ignore()
+            text = "; ".join(filter(None, ["older than the queue's max_age", record.error]))
+            queue.table.give_up(record.id, token, text)
+            return None
+        self._settle(record, token, *self._call(record, permit))
+        return None
+
+    def _call(self, record: JobRecord, permit: Permit) -> tuple[object, BaseException | None]:
+        """Run the task's function; its breaker's calls inside ride on the permit, and count instead of it."""
+        scope = Scope()
+        scope.hold(permit)
+        context = copy_context()
+        context.run(current.set, scope)
+        task = self._queue.tasks[record.task]
+        job = Job(record)
+        args, kwargs = job.arguments
+        try:
+            result: object = context.run(task.function, job, *args, **kwargs)
+            if inspect.iscoroutine(result):
+                result = context.run(asyncio.run, cast("Coroutine[Any, Any, object]", result))
+        except BaseException as error:
+            if scope.inner_outcome(permit) is not None or is_final(error):
+                permit.ignore()
+            permit.finish(error)
+            return None, error
+        if scope.inner_outcome(permit) is not None:
+            permit.ignore()
+        permit.returned(result)
+        return result, None
+
+    def _settle(self, record: JobRecord, token: str, result: object, error: BaseException | None) -> None:
+        table = self._queue.table
+        if error is None:
+            table.complete(record.id, _written(record, result))
+            return
+        text = describe(error)
+        if isinstance(error, CallRejectedError):
+            table.put_back(record.id, token, delay=self._after(error), error=text, counts=False)
+        elif not isinstance(error, Exception):
+            table.put_back(record.id, token, delay=0.0, error=text)
+            raise error
+        elif is_final(error) or self._driver.judge.of_error(error) is not Outcome.FAILURE:
+            logger().error("job %s of %r failed for good: %s", record.id, record.task, text, exc_info=error)
+            table.give_up(record.id, token, text)
+        else:
+            logger().warning("job %s of %r failed: %s", record.id, record.task, text)
+            table.put_back(record.id, token, delay=self._delay(record, error), error=text)
+
+    def _after(self, refusal: CallRejectedError) -> float:
+        return max(refusal.retry_after, SHORTEST_WAIT)
+
+    def _delay(self, record: JobRecord, error: Exception) -> float:
+        asked = retry_after.of(error, self._driver.wall_clock)
+        if asked is not None:
+            return min(max(asked, SHORTEST_WAIT), LONGEST_WAIT)
+        longest = min(FIRST_WAIT * 2.0 ** min(record.attempts - 1, 16), LONGEST_WAIT)
+        return longest * (1 - JITTER * random())  # noqa: S311 - no secret
+
+
+def is_final(error: BaseException) -> bool:
+    """Tell whether an error blames the request itself, so that no later attempt can end otherwise."""
+    status: object = getattr(error, "status_code", None)
+    if status is None:
+        answer = getattr(error, "response", None)
+        status = getattr(answer, "status_code", None) or getattr(answer, "status", None)
+    return isinstance(status, int) and 400 <= status < 500 and status not in _PASSING
+
+
+def _written(record: JobRecord, result: object) -> str:
+    try:
+        text = json.dumps(result)
+    except (TypeError, ValueError, RecursionError) as error:
+        # The work is done: it must not be done again for want of a receipt.
+        logger().error("job %s of %r: its result cannot be kept (%s)", record.id, record.task, error)
+        return "null"
+    if len(text) > LONGEST_RESULT:
+        logger().error("job %s of %r: its result is too long to be kept", record.id, record.task)
+        return "null"
+    return text

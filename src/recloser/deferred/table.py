@@ -1,0 +1,302 @@
+"""The job table: the truth about every job, whoever runs them."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Sequence
+from random import random
+from typing import Any, Final, NamedTuple
+
+from recloser.deferred.file import JobFile
+from recloser.deferred.job import Depth, JobRecord, JobState
+
+LIVE: Final = "state IN ('queued', 'running')"
+
+_COLUMNS: Final = "id, task, breaker, client_key, payload, state, attempts, born, due, result, error"
+
+
+class Submission(NamedTuple):
+    """What became of a submission.
+
+    Attributes:
+        record: The job, new or an earlier one of the same key.
+        is_new: Whether it was made.
+        conflicts: The key belongs to an earlier job that was submitted with something else.
+    """
+
+    record: JobRecord
+    is_new: bool
+    conflicts: bool = False
+
+
+class JobTable(JobFile):
+    """Keeps jobs in a file.
+
+    Methods raise `sqlite3.Error` or `StoreError` where the file cannot be used.
+    """
+
+    # -- the web's side --------------------------------------------------------------------------------------
+
+    def submit(
+        self, task: str, breaker: str, payload: str, *, key: str | None, fingerprint: str, most: int
+    ) -> Submission | None:
+        """Keep a job; it is on the disk when this returns.
+
+        Args:
+            task: What is to be done.
+            breaker: Whose circuit must let it run.
+            payload: JSON.
+            key: The client's idempotency key.
+            fingerprint: Tells submissions of one key apart.
+            most: Jobs that may wait or run at once.
+
+        Returns:
+            The job; `None` if the table is full.
+        """
+        with self.transaction() as database:
+            now = self.clock()
+            if key is not None:
+                row = database.execute(
+                    f"SELECT {_COLUMNS}, fingerprint FROM jobs WHERE task = ? AND client_key = ?",  # noqa: S608
+                    (task, key),
+                ).fetchone()
+                if row is not None:
+                    return Submission(_record(row, now), is_new=False, conflicts=row[-1] != fingerprint)
+            (living,) = database.execute(f"SELECT count(*) FROM jobs WHERE {LIVE}").fetchone()  # noqa: S608
+            if living >= most:
+                return None
+            name = secrets.token_urlsafe(16)
+            database.execute(
+                "INSERT INTO jobs (id, task, breaker, client_key, fingerprint, payload, state, submitted, born, due)"
+                " VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?)",
+                (name, task, breaker, key, fingerprint, payload, self.wall_clock(), now, now),
+            )
+            return Submission(_found(database, name, now), is_new=True)
+
+    def find(self, name: str) -> JobRecord | None:
+        """Look a job up."""
+        with self.reading() as database:
+            row = database.execute(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", (name,)).fetchone()  # noqa: S608
+            return None if row is None else _record(row, self.clock())
+
+    def withdraw(self, name: str) -> None:
+        """Take back a submission that nobody was told of."""
+        with self.transaction() as database:
+            database.execute("DELETE FROM jobs WHERE id = ? AND state = 'queued' AND attempts = 0", (name,))
+
+    # -- the worker's side -----------------------------------------------------------------------------------
+
+    def waiting(self, tasks: Sequence[str]) -> list[tuple[str, float]]:
+        """Return the breakers that jobs of these tasks wait for, and in how many seconds the first of each is due."""
+        marks = ", ".join("?" * len(tasks))
+        with self.reading() as database:
+            now = self.clock()
+            rows = database.execute(
+                f"SELECT breaker, min(due) FROM jobs WHERE {LIVE} AND task IN ({marks})"  # noqa: S608
+                " GROUP BY breaker ORDER BY min(due)",
+                tuple(tasks),
+            ).fetchall()
+            return [(breaker, max(0.0, due - now)) for breaker, due in rows]
+
+    def claim(
+        self,
+        tasks: Sequence[str],
+        breaker: str,
+        *,
+        name: str | None = None,
+        lease: float,
+        every: float,
+    ) -> tuple[JobRecord, str] | float | None:
+        """Take the job that has been due longest, whose lease nobody holds any more.
+
+        Args:
+            tasks: What the caller can do.
+            breaker: Whose circuit lets it.
+            name: Only this job.
+            lease: How long it is the caller's (seconds).
+            every: Seconds between two starts of jobs of one breaker, by whichever process.
+
+        Returns:
+            The job and the lease's token; or in how many seconds a job may start; `None` if none waits.
+        """
+        marks = ", ".join("?" * len(tasks))
+        only, names = ("", ()) if name is None else (" AND id = ?", (name,))
+        with self.transaction() as database:
+            now = self.clock()
+            row = database.execute(
+                f"SELECT id, due FROM jobs WHERE {LIVE} AND breaker = ? AND task IN ({marks}){only}"  # noqa: S608
+                " ORDER BY due LIMIT 1",
+                (breaker, *tasks, *names),
+            ).fetchone()
+            if row is None:
+                return None
+            if row[1] > now:
+                return float(row[1] - now)
+            pace = database.execute("SELECT next FROM paces WHERE breaker = ?", (breaker,)).fetchone()
+            if pace is not None and pace[0] > now:
+                return min(float(pace[0] - now), every)
+            token = secrets.token_hex(8)
+            database.execute("INSERT OR REPLACE INTO paces VALUES (?, ?)", (breaker, now + every))
+            database.execute(
+                "UPDATE jobs SET state = 'running', attempts = attempts + 1, due = ?, lease = ? WHERE id = ?",
+                (now + lease, token, row[0]),
+            )
+            return _found(database, row[0], now), token
+
+    def complete(self, name: str, result: str) -> None:
+        """Note that a job is done, also when its lease has passed to another: what is done need not be done again."""
+        with self.transaction() as database:
+            database.execute(
+                "UPDATE jobs SET state = 'done', result = ?, error = '', lease = '', due = ? WHERE id = ?",
+                (result, self.clock(), name),
+            )
+
+    def put_back(self, name: str, token: str, *, delay: float, error: str, counts: bool = True) -> None:
+        """Queue a job again.
+
+        Args:
+            name: The job's.
+            token: Of the lease; nothing happens if it is another's by now.
+            delay: Seconds until it is due.
+            error: Why the attempt failed.
+            counts: Whether it was an attempt; a refused one was not.
+        """
+        with self.transaction() as database:
+            database.execute(
+                "UPDATE jobs SET state = 'queued', due = ?, lease = '', error = ?, attempts = attempts - ?"
+                " WHERE id = ? AND lease = ? AND state = 'running'",
+                (self.clock() + delay, error, 0 if counts else 1, name, token),
+            )
+
+    def give_up(self, name: str, token: str, error: str) -> None:
+        """Note that a job will not be tried again; arguments as for `put_back`."""
+        with self.transaction() as database:
+            database.execute(
+                "UPDATE jobs SET state = 'failed', due = ?, lease = '', error = ?"
+                " WHERE id = ? AND lease = ? AND state = 'running'",
+                (self.clock(), error, name, token),
+            )
+
+    def postpone(self, name: str, delay: float, every: float) -> float:
+        """Put off a job that may not begin yet; those that wait with it are spread, lest all come back as one.
+
+        Args:
+            name: The job's.
+            delay: Seconds until the first may begin.
+            every: Seconds between two starts.
+
+        Returns:
+            Seconds until this one is due.
+        """
+        with self.transaction() as database:
+            now = self.clock()
+            (waiting,) = database.execute(
+                "SELECT count(*) FROM jobs WHERE state IN ('queued', 'running') AND due < ? AND breaker ="
+                " (SELECT breaker FROM jobs WHERE id = ?)",
+                (now + delay, name),
+            ).fetchone()
+            wait: float = delay + random() * waiting * every  # noqa: S311 - no secret
+            database.execute(
+                "UPDATE jobs SET state = 'queued', lease = '', due = ? WHERE id = ? AND due <= ?"
+                " AND state IN ('queued', 'running')",
+                (now + wait, name, now),
+            )
+            return wait
+
+    def overdue(self, tasks: Sequence[str], seconds: float, most: int) -> list[str]:
+        """Return jobs that nobody has begun so long after they were due (seconds), and make them due anew."""
+        marks = ", ".join("?" * len(tasks))
+        with self.transaction() as database:
+            now = self.clock()
+            rows = database.execute(
+                f"UPDATE jobs SET due = ? WHERE number IN (SELECT number FROM jobs WHERE {LIVE}"  # noqa: S608
+                f" AND task IN ({marks}) AND due < ? ORDER BY due LIMIT ?) RETURNING id",
+                (now, *tasks, now - seconds, most),
+            ).fetchall()
+            return [name for (name,) in rows]
+
+    def expire(self, max_age: float, keep: float) -> int:
+        """Give up jobs that are too old, and forget those that were done long ago.
+
+        Args:
+            max_age: The oldest that is still tried (seconds).
+            keep: How long a done job is remembered (seconds).
+
+        Returns:
+            How many were given up.
+        """
+        with self.transaction() as database:
+            now = self.clock()
+            database.execute("DELETE FROM jobs WHERE state = 'done' AND due < ?", (now - keep,))
+            # One whose lease still runs may yet end well.
+            return database.execute(
+                "UPDATE jobs SET state = 'failed', lease = '', due = ?,"
+                " error = 'older than the queue''s max_age' || CASE error WHEN '' THEN '' ELSE '; ' || error END"
+                " WHERE born < ? AND (state = 'queued' OR state = 'running' AND due < ?)",
+                (now, now - max_age, now),
+            ).rowcount
+
+    # -- a person's side -------------------------------------------------------------------------------------
+
+    def jobs(self, state: JobState | None = None, most: int = 1000) -> list[JobRecord]:
+        """List jobs, the oldest first."""
+        where, values = ("", ()) if state is None else (" WHERE state = ?", (str(state),))
+        with self.reading() as database:
+            rows = database.execute(
+                f"SELECT {_COLUMNS} FROM jobs{where} ORDER BY number LIMIT ?",  # noqa: S608
+                (*values, most),
+            ).fetchall()
+            now = self.clock()
+            return [_record(row, now) for row in rows]
+
+    def replay(self, names: Sequence[str] | None) -> list[str]:
+        """Queue given-up jobs again, as if they were submitted now; `None`: all. Returns which."""
+        return self._of_failed("UPDATE jobs SET state = 'queued', attempts = 0, born = ?1, due = ?1", names)
+
+    def drop(self, names: Sequence[str] | None) -> list[str]:
+        """Forget given-up jobs; `None`: all. Returns which."""
+        return self._of_failed("DELETE FROM jobs", names)
+
+    def _of_failed(self, statement: str, names: Sequence[str] | None) -> list[str]:
+        with self.transaction() as database:
+            now = self.clock()
+            if names is None:
+                names = [name for (name,) in database.execute("SELECT id FROM jobs WHERE state = 'failed'")]
+            changed: list[str] = []
+            for name in names:
+                where = f"{statement} WHERE id = ?2 AND state = 'failed' AND ?1 = ?1"
+                if database.execute(where, (now, name)).rowcount:
+                    changed.append(name)
+            return changed
+
+    def depth(self) -> Depth:
+        """Count jobs."""
+        with self.reading() as database:
+            counts = dict(database.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall())
+            (born,) = database.execute(f"SELECT min(born) FROM jobs WHERE {LIVE}").fetchone()  # noqa: S608
+            oldest = 0.0 if born is None else max(0.0, self.clock() - born)
+            queued, running, done, failed = (int(counts.get(str(state), 0)) for state in JobState)
+            return Depth(queued, running, done, failed, oldest)
+
+
+def _found(database: sqlite3.Connection, name: str, now: float) -> JobRecord:
+    row = database.execute(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", (name,)).fetchone()  # noqa: S608
+    return _record(row, now)
+
+
+def _record(row: Sequence[Any], now: float) -> JobRecord:
+    name, task, breaker, key, payload, state, attempts, born, due, result, error = row[:11]
+    return JobRecord(
+        id=name,
+        task=task,
+        breaker=breaker,
+        key=key or name,
+        payload=payload,
+        state=JobState(state),
+        attempts=attempts,
+        age=max(0.0, now - born),
+        due_in=max(0.0, due - now) if state in (JobState.QUEUED, JobState.RUNNING) else 0.0,
+        result=result,
+        error=error,
+    )
