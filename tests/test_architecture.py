@@ -24,7 +24,7 @@ ARROWS = {
     "http": {"registry", "config", "core"},
     "clients": {"registry", "config", "core"},
     "asgi": {"http", "registry", "core"},
-    "metrics": {"registry", "degradations", "stores", "core"},
+    "metrics": {"retry", "registry", "degradations", "stores", "core"},
     "fastapi": {"asgi", "http", "metrics", "registry", "config", "core"},
     "django": {"deferred", "http", "metrics", "registry", "stores", "config", "core"},
     "retry": {"core"},

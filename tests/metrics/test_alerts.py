@@ -65,7 +65,7 @@ def test_the_dashboard_queries_metrics_that_exist(names: set[str]):
 
 def test_the_labels_of_queries_exist(names: set[str]):
     """Queries group by the labels that the metrics have, and by those that Prometheus adds."""
-    known = {"service_name", "outcome", "reason", "strategy", "state", "le", "job", "instance"}
+    known = {"service_name", "outcome", "reason", "strategy", "state", "budget", "le", "job", "instance"}
     grouped = re.findall(r"\b(?:by|on) \(([^)]*)\)", ALERTS + " ".join(expressions()))
     assert {label.strip() for labels in grouped for label in labels.split(",")} <= known
 

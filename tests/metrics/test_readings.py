@@ -13,7 +13,7 @@ import recloser.registry
 from core.acting import fail, succeed
 from core.test_fork import in_child
 from http_tools import Clock
-from recloser import Registry
+from recloser import Registry, retry
 from recloser.core.events import Rejection
 from recloser.core.state import Mode, State
 from recloser.metrics import readings
@@ -23,6 +23,7 @@ from recloser.metrics.catalogue import (
     HUB_LAG,
     OPENED,
     REJECTIONS,
+    RETRIES,
     SERIES,
     STORE_UP,
     WORKERS,
@@ -53,6 +54,17 @@ def test_a_breaker_is_told_before_it_was_called(make: Make):
     assert set(reading.totals.counts) == {0}
     assert len(reading.totals.counts) == len(SERIES)
     assert (reading.state, reading.mode.mode) == (State.CLOSED, Mode.AUTO)
+
+
+def test_retries_are_told_by_what_their_budget_said(make: Make, clock: Clock):
+    """Granted or exhausted, as the breaker's retry budget counts them."""
+    registry = make(stock={})
+    for _ in range(7):
+        retry.budget(registry["stock"]).take(clock(), 0)
+
+    reading = told(Ledger(registry))["stock"]
+
+    assert (count(reading, RETRIES, "granted"), count(reading, RETRIES, "exhausted")) == (5, 2)
 
 
 def test_counts_are_those_of_the_breaker(make: Make, clock: Clock):

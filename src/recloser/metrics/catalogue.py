@@ -7,6 +7,7 @@ from typing import Final, Literal, NamedTuple
 from recloser.core.events import Rejection
 from recloser.core.snapshot import Snapshot
 from recloser.core.state import Mode, State
+from recloser.retry import BudgetCounts
 
 SERVICE: Final = "service_name"
 
@@ -97,6 +98,14 @@ TRANSITIONS: Final = Metric(
     "{transition}",
 )
 
+RETRIES: Final = Metric(
+    "circuit_breaker_retries",
+    "counter",
+    "Retries that were wanted: granted by the retry budget, or exhausted: not made, so that the call failed",
+    "budget",
+    "{call}",
+)
+
 GAUGES: Final = (STATE, STATE_SECONDS, MODE, MODE_UNTIL)
 SERIES: Final = (
     Series(OPENED),
@@ -110,11 +119,13 @@ SERIES: Final = (
     Series(TRANSITIONS, State.OPEN),
     Series(TRANSITIONS, State.HALF_OPEN),
     Series(TRANSITIONS, State.CLOSED),
+    Series(RETRIES, "granted"),
+    Series(RETRIES, "exhausted"),
 )
 
 
-def counters(snapshot: Snapshot) -> tuple[int, ...]:
-    """Read the counters of a breaker, in the order of `SERIES`."""
+def counters(snapshot: Snapshot, retries: BudgetCounts) -> tuple[int, ...]:
+    """Read the counters of a breaker, and of its retry budget, in the order of `SERIES`."""
     rejected = snapshot.rejected
     return (
         snapshot.opened,
@@ -128,6 +139,7 @@ def counters(snapshot: Snapshot) -> tuple[int, ...]:
         snapshot.opened,
         snapshot.half_opened,
         snapshot.closed,
+        *retries,
     )
 
 

@@ -13,6 +13,7 @@ from operator import add
 from typing import Final, NamedTuple
 from weakref import WeakKeyDictionary, ref
 
+from recloser import retry
 from recloser.core import fork
 from recloser.core.breaker import CircuitBreaker
 from recloser.core.durations import Histogram
@@ -136,7 +137,7 @@ class Ledger:
     def _account(self, breaker: CircuitBreaker, snapshot: Snapshot) -> str:
         label = self._label(breaker.name)
         before = self._seen.get(breaker, NOTHING)
-        after = _at_least(Totals(counters(snapshot), snapshot.durations), before)
+        after = _at_least(Totals(counters(snapshot, retry.counts(breaker)), snapshot.durations), before)
         self._totals[label] = _sum(self._totals.get(label, NOTHING), after, before)
         self._seen[breaker] = after
         return label
