@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
+import threading
+import time
 from itertools import pairwise
 
 import pytest
@@ -333,7 +336,7 @@ def test_a_result_that_cannot_be_kept_is_no_failure(queue, clock, caplog, result
 
 
 def test_what_ends_the_process_puts_the_job_back(queue, clock):
-    """It is passed on; the job is due at once for the next process."""
+    """It is passed on; the job waits for the next process."""
     _, charge = scripted(queue, KeyboardInterrupt())
     job = charge.later()
 
@@ -341,7 +344,7 @@ def test_what_ends_the_process_puts_the_job_back(queue, clock):
         drain(queue, clock)
 
     record = queue.find(job.id)
-    assert (record.state, record.due_in) == (JobState.QUEUED, 0)
+    assert (record.state, record.error) == (JobState.QUEUED, "KeyboardInterrupt")
 
 
 def test_the_depth_counts_jobs_by_state_and_tells_the_oldest(queue, clock):
@@ -428,3 +431,55 @@ def test_a_call_that_cannot_be_put_off_was_refused_after_all(make, clock, paymen
 
     assert "not JSON serializable" in caplog.text
     assert "is full: 1 jobs wait or run" in caplog.text
+
+
+def test_a_worker_survives_whatever_its_jobs_raise(queue, caplog):
+    """A task that ends its thread, and a file that cannot be used for a moment; SIGTERM's way out stays open."""
+    ran = threading.Event()
+
+    @queue.task("payments")
+    def leaves(job):
+        ran.set()
+        raise SystemExit
+
+    leaves.later()
+    worker = Worker(queue, threads=1)
+    worker.start()
+    assert ran.wait(10)
+    deadline = time.monotonic() + 10
+    while "going on" not in caplog.text and time.monotonic() < deadline:
+        time.sleep(0.01)
+    [thread] = worker._threads
+    alive = thread.is_alive()
+    worker.stop()
+    worker.join()
+
+    assert alive
+    assert "the worker met an error; going on" in caplog.text
+
+
+def test_a_worker_waits_for_a_file_that_cannot_be_used(queue, caplog, monkeypatch):
+    """It says so, and tries again."""
+    monkeypatch.setattr("recloser.deferred.worker.AFTER_TROUBLE", 0.01)
+    script, charge = scripted(queue)
+    charge.later()
+    broken = queue.table.waiting
+    tries = []
+
+    def waiting(tasks):
+        tries.append(1)
+        if len(tries) < 3:
+            raise sqlite3.OperationalError("disk I/O error")
+        return broken(tasks)
+
+    queue.table.waiting = waiting
+    worker = Worker(queue, threads=1)
+    worker.start()
+    deadline = time.monotonic() + 10
+    while not script.calls and time.monotonic() < deadline:
+        time.sleep(0.01)
+    worker.stop()
+    worker.join()
+
+    assert len(script.calls) == 1
+    assert "the worker cannot use its queue; trying again" in caplog.text

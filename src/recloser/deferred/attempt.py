@@ -115,7 +115,7 @@ class Attempt:
         if isinstance(error, CallRejectedError):
             table.put_back(record.id, token, delay=self._after(error), error=text, counts=False)
         elif not isinstance(error, Exception):
-            table.put_back(record.id, token, delay=0.0, error=text)
+            table.put_back(record.id, token, delay=self._delay(record, error), error=text)
             raise error
         elif is_final(error) or self._driver.judge.of_error(error) is not Outcome.FAILURE:
             logger().error("job %s of %r failed for good: %s", record.id, record.task, text, exc_info=error)
@@ -127,7 +127,7 @@ class Attempt:
     def _after(self, refusal: CallRejectedError) -> float:
         return max(refusal.retry_after, SHORTEST_WAIT)
 
-    def _delay(self, record: JobRecord, error: Exception) -> float:
+    def _delay(self, record: JobRecord, error: BaseException) -> float:
         asked = retry_after.of(error, self._driver.wall_clock)
         if asked is not None:
             return min(max(asked, SHORTEST_WAIT), LONGEST_WAIT)

@@ -14,6 +14,7 @@ from recloser.deferred.queue import Queue, QueueError
 from recloser.deferred.worker import Worker
 
 THREADS: Final = 4
+STORE_SECONDS: Final = 2.0
 
 
 def add_commands(commands: Any) -> None:
@@ -41,6 +42,9 @@ def add_commands(commands: Any) -> None:
 
 def _work(options: argparse.Namespace) -> int:
     queue = _queue(options.queue)
+    ready = getattr(queue.breakers, "ready", None)
+    if ready is not None:
+        ready(STORE_SECONDS)  # where a fleet shares its breakers, its word comes before the first job
     worker = Worker(queue, threads=max(1, options.threads))
 
     def stop(*_: object) -> None:

@@ -91,7 +91,7 @@ class Worker:
             except QueueError:
                 logger().exception("the worker cannot use its queue; trying again")
                 wait = AFTER_TROUBLE
-            except Exception:
+            except BaseException:  # of a thread even SystemExit ends no more than the thread
                 logger().exception("the worker met an error; going on")
                 wait = AFTER_TROUBLE
             self._stopping.wait(wait)
