@@ -18,7 +18,7 @@ from recloser.deferred import JobState, Queue
 from recloser.demo.processes import Child, free_port
 
 TESTS = Path(__file__).parents[1]
-PATIENCE = 20.0
+PATIENCE = 30.0
 CLI = "import sys; from recloser.cli import main; sys.exit(main())"
 
 

@@ -6,6 +6,7 @@ import json
 
 import pytest
 from django.conf import settings
+from django.core.management import CommandError, call_command
 from django.test import AsyncClient, Client, override_settings
 from shopsite import jobs
 from shopsite.tools import trip
@@ -168,3 +169,15 @@ def test_the_status_is_read_only(client: Client):
     """405 for what is no question, 404 for what is no job."""
     assert client.post("/jobs/nobody").status_code == 405
     assert client.get("/jobs/nobody").status_code == 404
+
+
+def test_the_command_lists_and_replays_jobs(client: Client, capsys):
+    """`manage.py recloser queue`, as the command line of recloser does."""
+    trip()
+    post(client, 1, "k")
+
+    call_command("recloser", "queue", "list", "shopsite.jobs:queue")
+    assert "queued  reserve" in capsys.readouterr().out
+    with pytest.raises(CommandError):
+        call_command("recloser", "queue", "replay", "shopsite.jobs:queue", "nobody")
+    assert "not among the jobs that were given up: nobody" in capsys.readouterr().err
