@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fleet import Fleet, fleet_in
+from recloser import Registry
 from recloser.core.events import FleetChanged, ModeChanged, StateChanged
 from recloser.stores.health import Connection
 from recloser.stores.operations import Flush, Lease, Settle
@@ -523,6 +524,19 @@ def test_before_the_first_sync_a_worker_is_closed(fleet: Fleet):
 
     assert newcomer.state == "open"
     assert newcomer.registry.ready(0)
+
+
+def test_who_has_no_breakers_is_no_worker(fleet: Fleet):
+    """A command that only looks counts in no quorum, and is not listed."""
+    onlooker = Registry({}, store=fleet.store(), clock=fleet.time, wall_clock=fleet.time.wall)
+    onlooker._hub.begun = True
+    onlooker._hub.step()
+    fleet.pass_time(3)
+
+    assert len(onlooker._hub._rounds.store.view().workers) == 2
+    assert fleet[0].registry.store_health.workers == 2
+    onlooker.close()
+    onlooker._hub._rounds.store.close()
 
 
 def test_reading_the_view_agrees_with_the_workers(fleet: Fleet):

@@ -205,7 +205,10 @@ class Rounds:
         if now < self._beat_at:
             return
         self._beat_at = now + BEAT
-        workers = self.store.beat(self._myself.report(driver for _, driver in self._living()))
+        drivers = [driver for _, driver in self._living()]
+        if not drivers:  # who only looks, as a command does, is no worker
+            return
+        workers = self.store.beat(self._myself.report(drivers))
         self._health = replace(self._health, workers=workers)
         if now >= self._census_at:
             self._census_at = now + CENSUS
