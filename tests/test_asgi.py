@@ -619,6 +619,8 @@ async def test_an_answer_made_in_trouble_takes_nothing_back(registry, clock):
         ({"user": type("Anonymous", (), {"is_authenticated": False})()}, True),
         ({"user": type("Ann", (), {"is_authenticated": True})()}, False),
         ({"user": "ann"}, False),
+        ({"extensions": {"tls": {"client_cert_chain": ["a certificate"]}}}, False),
+        ({"extensions": {"tls": {"client_cert_chain": []}}}, True),
     ],
 )
 async def test_sessions_and_users_make_an_answer_personal(registry, clock, scope, is_kept):

@@ -39,13 +39,14 @@ def describe(scope: ASGIScope, facts: RouteFacts, partitions: Mapping[Per, str])
 
 
 def is_personal(scope: ASGIScope, facts: RouteFacts) -> bool:
-    """Tell whether a session or a user has told the application who asks; arguments as `describe`."""
+    """Tell whether a session, a user or a client's certificate has told who asks; arguments as `describe`."""
     session: object = scope.get("session")
     user: object = scope.get("user")
     return (
         facts.personal
         or (session is not None and (bool(session) or bool(getattr(session, "accessed", False))))
         or (user is not None and bool(getattr(user, "is_authenticated", True)))
+        or bool(scope.get("extensions", {}).get("tls", {}).get("client_cert_chain"))
     )
 
 
