@@ -80,6 +80,26 @@ def test_a_page_for_a_made_up_address_is_nobody_elses(clock, name):
     assert found.response.body == b"evil"
 
 
+@pytest.mark.parametrize("name", ["x_tenant_id", "x_account", "x_acting_user", "tenant", "x_goog_jwt"])
+def test_a_page_for_one_tenant_is_not_anothers(clock, name):
+    """A header whose name says for whom an answer is made tells pages apart, though no Vary names it."""
+    kept = cache(clock)
+    kept.keep(request(**{name: "acme"}), response(b"acme"))
+    assert kept.find(request()) is None
+    assert kept.find(request(**{name: "other"})) is None
+    assert kept.find(request(**{name: "acme"})) is not None
+
+
+@pytest.mark.parametrize(
+    "name", ["user_agent", "sec_fetch_user", "sec_fetch_site", "x_forwarded_for", "accept"]
+)
+def test_what_any_browser_or_proxy_sends_does_not_tell_pages_apart(clock, name):
+    """Else each client would have pages of his own, and eight are kept."""
+    kept = cache(clock)
+    kept.keep(request(**{name: "one"}), response())
+    assert kept.find(request(**{name: "another"})) is not None
+
+
 def test_headers_that_the_application_reads_select_without_any_vary(clock):
     """What a route declares as its header parameter is as good as a Vary."""
     kept = cache(clock)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable
+from functools import lru_cache
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from recloser.http import fields, freshness
@@ -15,7 +16,7 @@ DEFAULT_MAX_BODY: Final = 1_000_000  # bytes
 _OVERHEAD: Final = 1_000  # bytes of objects around one response, about
 _PER_FIELD: Final = 150  # bytes of objects around one header
 
-# Applications write links by them, or route by them, and no Vary says so: whoever makes one up must get a page of his own.
+# Applications write links by them, or route by them.
 _REWRITING: Final = frozenset(
     {
         *(
@@ -33,6 +34,27 @@ _REWRITING: Final = frozenset(
         ),
     }
 )
+# Parts of the names of headers that say for whom an answer is made.
+_FOR_WHOM: Final = frozenset(
+    {
+        *(
+            "account",
+            "auth",
+            "authenticated",
+            "cert",
+            "company",
+            "consumer",
+            "credential",
+            "customer",
+            "email",
+        ),
+        *("identity", "impersonate", "jwt", "login", "member", "org", "organisation", "organization"),
+        *("principal", "project", "role", "secret", "session", "shop", "site", "store", "tenant", "token"),
+        *("user", "userid", "userinfo", "username", "workspace"),
+    }
+)
+_LONGEST_NAME: Final = 64  # characters: what is known of names is remembered
+_FOR_NOBODY: Final = frozenset({"user-agent", "sec-fetch-user", "sec-fetch-site"})
 
 Selection: TypeAlias = tuple[tuple[str, str | None], ...]
 
@@ -109,8 +131,8 @@ def made(request: Request, response: Response, *, now: float, wall: float) -> Ke
         now: Of the clock by which the cache measures ages (seconds).
         wall: Seconds since the epoch; dates are compared with it.
     """
-    rewriting = _REWRITING.intersection([name for name, _value in request.headers])
-    varying = sorted(fields.members(response.header("vary")) | request.selecting | rewriting)
+    unsaid = {name for name, _value in request.headers if len(name) < _LONGEST_NAME and _may_select(name)}
+    varying = sorted(fields.members(response.header("vary")) | request.selecting | unsaid)
     selection = tuple((name, request.header(name)) for name in varying)
     headers = kept_headers(response.headers)
     target = (request.scheme, request.host, request.path, request.raw_path, request.query, request.partition)
@@ -127,6 +149,12 @@ def made(request: Request, response: Response, *, now: float, wall: float) -> Ke
 def selects(request: Request, selection: Selection) -> bool:
     """Tell whether a request has the headers that a response was selected by."""
     return all(request.header(name) == value for name, value in selection)
+
+
+@lru_cache(maxsize=1024)
+def _may_select(name: str) -> bool:
+    # No Vary need say so. Whoever makes such a header up gets a page of his own, and nobody gets another one's.
+    return name in _REWRITING or (name not in _FOR_NOBODY and not _FOR_WHOM.isdisjoint(name.split("-")))
 
 
 def _text(pairs: Selection | Headers) -> int:
