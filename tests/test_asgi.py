@@ -610,6 +610,43 @@ async def test_an_answer_made_in_trouble_takes_nothing_back(registry, clock):
 
 
 @pytest.mark.parametrize(
+    ("headers", "age"),
+    [([], "0"), ([("cookie", "a=b")], "100"), ([("authorization", "Basic YQ==")], "100")],
+)
+async def test_a_304_of_the_application_renews_the_page(registry, clock, headers, age):
+    """Unless it may be about the page of the one who asks: RFC 9111 §4.3.4."""
+
+    async def work(scope, receive, send):
+        is_known = (b"if-none-match", b'"1"') in scope["headers"]
+        await respond(
+            send, b"" if is_known else b"good", 304 if is_known else 200, headers=[(b"etag", b'"1"')]
+        )
+
+    middleware = serving(registry, clock, work, plan=[plans.stale(600)])
+    await ask(middleware)
+    clock.advance(100)
+    assert (await ask(middleware, headers=[("if-none-match", '"1"'), *headers])).status == 304
+    open_circuit(registry)
+    told = await ask(middleware)
+    assert (told.status, told.body, told.headers["age"]) == (200, b"good", age)
+
+
+async def test_a_304_that_forbids_storing_drops_the_page(registry, clock):
+    """It asks not to be stored any more."""
+
+    async def work(scope, receive, send):
+        if (b"if-none-match", b'"1"') in scope["headers"]:
+            await respond(send, b"", 304, headers=[(b"etag", b'"1"'), (b"cache-control", b"no-store")])
+        else:
+            await respond(send, headers=[(b"etag", b'"1"')])
+
+    middleware = serving(registry, clock, work, plan=[plans.stale(600)])
+    await ask(middleware)
+    await ask(middleware, headers=[("if-none-match", '"1"')])
+    assert len(kept(middleware)) == 0
+
+
+@pytest.mark.parametrize(
     ("scope", "is_kept"),
     [
         ({}, True),

@@ -8,6 +8,8 @@ import pytest
 
 from http_tools import Clock, cache, request, response
 
+DATE = "Tue, 14 Nov 2023 22:13:20 GMT"
+
 
 @pytest.fixture
 def clock():
@@ -227,3 +229,53 @@ def test_forgetting_a_target_drops_it_in_all_partitions(clock):
     assert len(kept) == kept.size == 0
     assert not kept.holds("/page")
     assert not kept._shelves.of_target
+
+
+def test_a_304_renews_what_is_kept(clock):
+    """It takes over the newer headers, but those of the content, and is young again: RFC 9111 §4.3.4, §3.2."""
+    kept = cache(clock)
+    first = response(
+        b"good", etag='"1"', date=DATE, content_type="text/plain", cache_control="max-age=5", x="old"
+    )
+    kept.keep(request(), first)
+    clock.advance(100)
+    kept.refresh(
+        request(), response(b"", 304, etag='"1"', cache_control="max-age=9", content_length="0", x="new")
+    )
+    found = kept.find(request())
+    assert found is not None
+    assert found.response.body == b"good"
+    assert found.response.status == 200
+    assert dict(found.response.headers) == {
+        "content-type": "text/plain",
+        "etag": '"1"',
+        "cache-control": "max-age=9",
+        "x": "new",
+    }
+    assert (kept.age(found), found.lifetime) == (0, 9)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "is_renewed"),
+    [
+        ({"etag": '"1"'}, {"etag": '"1"'}, True),
+        ({"etag": 'W/"1"'}, {"etag": 'W/"1"'}, True),
+        ({"etag": '"1"'}, {"etag": '"2"'}, False),
+        ({"etag": '"1"'}, {"etag": 'W/"1"'}, False),
+        ({"last_modified": DATE}, {"last_modified": DATE}, True),
+        ({"last_modified": DATE}, {"etag": '"1"', "last_modified": DATE}, False),
+        ({"etag": '"1"'}, {}, False),
+        ({}, {}, False),
+    ],
+)
+def test_a_304_about_something_else_renews_nothing(clock, earlier, later, is_renewed):
+    """The validators tell: the client may have another version of the page than the cache."""
+    kept = cache(clock)
+    kept.keep(request(), response(**earlier))
+    clock.advance(100)
+    kept.refresh(request(), response(b"", 304, **later))
+    kept.refresh(request(path="/other"), response(b"", 304, **later))
+    found = kept.find(request())
+    assert found is not None
+    assert kept.age(found) == (0 if is_renewed else 100)
+    assert len(kept) == 1

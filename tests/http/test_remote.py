@@ -171,3 +171,23 @@ def test_a_question_that_came_too_late_is_never_asked(cache, drawer, monkeypatch
     opened.set()
     readers.begin(lambda: None).result(10)
     assert len(asked) == 4
+
+
+def test_a_304_renews_an_entry(drawer, monkeypatch):
+    """Not before the response itself is there, and unless it is about another one, or ends its use."""
+    monkeypatch.setattr(remote, "READ_TIMEOUT", 10.0)
+    clock = Clock()
+    cache = RemoteCache(drawer, namespace="shop", wall_clock=clock.of_day)
+    cache.refresh(request(), response(b"", 304, etag='"1"'))
+    cache.flush()
+    assert not drawer
+    cache.keep(request(), response(etag='"1"'))
+    clock.advance(50)
+    cache.refresh(request(), response(b"", 304, etag='"1"'))
+    cache.flush()
+    clock.advance(50)
+    for head in (response(b"", 304, etag='"2"'), response(b"", 304, etag='"1"', age="5")):
+        cache.refresh(request(), head, max_stale=3)
+    cache.flush()
+    found = cache.find(request())
+    assert (cache.age(found), found.response.body) == (50, b"good")

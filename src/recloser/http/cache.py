@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, TypeAlias
 from cachetools import LRUCache
 
 from recloser.http import rigging
-from recloser.http.kept import DEFAULT_MAX_BODY, MAX_VARIANTS, Kept, made, selects
+from recloser.http.kept import DEFAULT_MAX_BODY, MAX_VARIANTS, Kept, freshened, made, selects
 from recloser.http.messages import Request, Response
 
 DEFAULT_MAX_BYTES: Final = 64_000_000
@@ -93,6 +93,13 @@ class ResponseCache:
                 variants = variants[:-1]
             if variants:
                 self._shelves[shelf] = variants
+
+    def refresh(self, request: Request, head: Response, *, max_stale: float = math.inf) -> None:
+        """Renew what is kept for such a request by a 304 (RFC 9111 §4.3.4)."""
+        kept = self.find(request)
+        renewed = None if kept is None else freshened(kept.response, head)
+        if renewed is not None:
+            self.keep(request, renewed, max_stale=max_stale)
 
     def find(self, request: Request) -> Kept | None:
         """Find the most recent response that a GET or HEAD request selects (RFC 9111 §4, §4.1)."""

@@ -97,6 +97,16 @@ class Cache(Protocol):
         """
         ...
 
+    def refresh(self, request: Request, head: Response, *, max_stale: float = math.inf) -> None:
+        """Renew what is kept for such a request by a 304 (RFC 9111 §4.3.4).
+
+        Args:
+            request: What was asked.
+            head: The 304.
+            max_stale: For how long past its freshness a plan may serve it, in seconds.
+        """
+        ...
+
     def find(self, request: Request) -> Kept | Awaitable[Kept | None] | None:
         """Find the most recent response that a GET or HEAD request selects (RFC 9111 §4, §4.1).
 
@@ -143,6 +153,32 @@ def made(request: Request, response: Response, *, now: float, wall: float) -> Ke
         stale_limit=freshness.stale_limit(response),
         born=now - freshness.initial_age(response, wall),
         size=len(response.body) + _OVERHEAD + sum(map(len, target)) + _text(headers) + _text(selection),
+    )
+
+
+# A 304 speaks of the content that is kept: what it says of its own is nothing to go by (RFC 9111 §3.2).
+_OF_CONTENT: Final = frozenset({"content-encoding", "content-length", "content-range", "content-type"})
+
+
+def freshened(response: Response, head: Response) -> Response | None:
+    """Renew a kept response by a 304 that the application has given (RFC 9111 §4.3.4).
+
+    Args:
+        response: As it was kept.
+        head: The 304.
+
+    Returns:
+        The response with the newer headers, or `None` if the 304 is about another one.
+    """
+    validator = next((name for name in ("etag", "last-modified") if head.header(name) is not None), "")
+    if not validator or head.header(validator) != response.header(validator):
+        return None
+    newer = tuple(header for header in head.headers if header[0] not in _OF_CONTENT)
+    replaced = {name for name, _value in newer} | {"date"}  # without one it is as old as its arrival
+    return Response(
+        response.status,
+        (*(header for header in response.headers if header[0] not in replaced), *newer),
+        response.body,
     )
 
 

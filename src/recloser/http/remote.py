@@ -21,7 +21,7 @@ from recloser.core.log import logger
 from recloser.http import frames
 from recloser.http.background import Background
 from recloser.http.event_loops import awaited, has_event_loop, waited
-from recloser.http.kept import DEFAULT_MAX_BODY, MAX_VARIANTS, Kept, made
+from recloser.http.kept import DEFAULT_MAX_BODY, MAX_VARIANTS, Kept, freshened, made
 from recloser.http.messages import Request, Response
 
 READ_TIMEOUT: Final = 0.05  # seconds
@@ -164,17 +164,21 @@ class RemoteCache:
 
     def keep(self, request: Request, response: Response, *, max_stale: float = math.inf) -> None:
         """Keep a response that is storable, soon, instead of the one kept for such a request before."""
-        now = self._clock()
-        kept = made(request, response, now=now, wall=now)
-        useful = kept.lifetime + min(kept.stale_limit, max_stale) - (now - kept.born)
-        if useful < 0:
+        kept, seconds = self._made(request, response, max_stale)
+        if seconds < 0:
             self.drop(request)
             return
         keys = self._keys(request)
-        write = partial(
-            self._write, next(self._order), keys, request, kept, math.ceil(min(useful, KEPT_FOR)) + 1
+        write = partial(self._replace, keys, request, kept, seconds)
+        self._writer.run(
+            partial(self._write, next(self._order), keys, write), key=keys.entry, weight=kept.size
         )
-        self._writer.run(write, key=keys.entry, weight=kept.size)
+
+    def refresh(self, request: Request, head: Response, *, max_stale: float = math.inf) -> None:
+        """Renew what is kept for such a request by a 304, soon (RFC 9111 §4.3.4)."""
+        keys = self._keys(request)
+        write = partial(self._renew, keys, request, head, max_stale)
+        self._writer.run(partial(self._write, next(self._order), keys, write), key=(keys.entry, "304"))
 
     def drop(self, request: Request) -> None:
         """Drop what is kept for the request's target in its own partition, soon; never serve it again."""
@@ -199,12 +203,18 @@ class RemoteCache:
         """
         self._writer.begin(lambda: None).result(timeout)
 
-    def _write(self, number: int, keys: _Keys, request: Request, kept: Kept, seconds: int) -> None:
+    def _made(self, request: Request, response: Response, max_stale: float) -> tuple[Kept, int]:
+        now = self._clock()
+        kept = made(request, response, now=now, wall=now)
+        useful = kept.lifetime + min(kept.stale_limit, max_stale) - (now - kept.born)
+        return kept, -1 if useful < 0 else math.ceil(min(useful, KEPT_FOR)) + 1
+
+    def _write(self, number: int, keys: _Keys, write: Callable[[], None]) -> None:
         if not self._pay(number) or not self._debts.keys().isdisjoint(keys):
             return
         try:
             with self._writes.calling():
-                self._replace(keys, request, kept, seconds)
+                write()
         except Exception as error:
             if not isinstance(error, CallRejectedError):
                 self._log("keeps nothing", error)
@@ -221,6 +231,14 @@ class RemoteCache:
         while sum(variant.kept.size for variant in variants[1:]) > self.max_body:
             variants.pop()
         self._shelf.save(keys.entry, frames.write(keys.entry, present.decode(), variants), seconds)
+
+    def _renew(self, keys: _Keys, request: Request, head: Response, max_stale: float) -> None:
+        kept = self._selected(request, keys, self._shelf.load(*keys))
+        renewed = None if kept is None else freshened(kept.response, head)
+        if renewed is not None:
+            kept, seconds = self._made(request, renewed, max_stale)
+            if seconds >= 0:
+                self._replace(keys, request, kept, seconds)
 
     def _owe(self, key: str, data: bytes | None) -> None:
         if len(self._debts) >= MAX_DEBTS and key not in self._debts:

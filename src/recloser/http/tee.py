@@ -67,18 +67,24 @@ def tee(cache: Cache, request: Request, head: Response, keepings: Iterable[Keepi
         keepings: For whom plans want to keep it.
 
     Returns:
-        The copy, or `None`: nothing of the body is looked at.
+        The copy, or `None`: nothing of the body is looked at. A 304 renews what is kept at once.
     """
+    is_renewal = head.status == 304
+    judged = replace(head, status=200) if is_renewal else head
     wanted: dict[str, tuple[Request, float]] = {}
     for keeping in keepings:
         own = meant(request, keeping)
         if own is None:
             continue
-        if obstacle(own, head, keeping) is None:
+        if obstacle(own, judged, keeping) is None:
             _, longest = wanted.get(own.partition, (own, 0.0))
             wanted[own.partition] = own, max(longest, keeping.seconds)
-        elif outdates(own, head, keeping):
+        elif outdates(own, judged, keeping):
             cache.drop(own)
+    if is_renewal:
+        for own, longest in wanted.values():
+            cache.refresh(own, head, max_stale=longest)
+        return None
     declared = head.header("content-length")
     if declared is not None and declared.isdigit() and int(declared[:12]) > cache.max_body:
         for own, _ in wanted.values():
