@@ -7,7 +7,7 @@ from uuid import UUID
 import anyio
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
-from fastapi.security import HTTPBearer, OAuth2PasswordBearer
+from fastapi.security import APIKeyHeader, APIKeyQuery, HTTPBearer, OAuth2PasswordBearer
 from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -502,6 +502,42 @@ def test_wrong_credentials_drop_no_shared_page():
     assert shop.ask("wrong").status == 401
     shop.open()
     assert shop.ask("a").body == b'"shared"'
+
+
+@pytest.mark.parametrize(
+    "scheme", [HTTPBearer(), APIKeyHeader(name="key"), APIKeyQuery(name="key"), current_user]
+)
+def test_a_shared_page_of_a_secured_route_is_not_served_before_its_check(scheme):
+    """Who is not let in while the circuit is closed gets no page while it is open."""
+
+    def made(*, router):
+        async def page(user: Annotated[object, Depends(scheme)]):
+            return "shared"
+
+        return Shop(page, stale=plans.stale(600, shared=True), router=router)
+
+    asked = {"path": "/page?key=k", "headers": [("key", "k")]}
+    early, late = made(router=True), made(router=False)
+    for made_shop in (early, late):
+        assert made_shop.ask("a", **asked).status == 200
+        assert len(made_shop.cache) == 1
+        assert made_shop.ask(None).status == 401
+        made_shop.open()
+    assert early.ask(None, "/page?key=k").status == early.ask("a", **asked).status == 503
+    assert late.ask("a", **asked).body == b'"shared"'
+    assert late.ask(None).status == 401
+
+
+def test_a_shared_page_of_an_open_route_is_served_early():
+    """Nothing there says who may see it; visitors carry cookies all the same."""
+
+    async def page(settings: Annotated[None, Depends(lambda: None)]):
+        return "shared"
+
+    shop = Shop(page, stale=plans.stale(600, shared=True), router=True)
+    shop.ask(headers=[("Cookie", "visitor=1")])
+    shop.open()
+    assert shop.ask().body == b'"shared"'
 
 
 # -- the declared cache ------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from recloser.http.guarded import Guarded, guards_of, unknown
 from recloser.http.responder import Responder, RouteFacts
 from recloser.http.wire import ASGIScope
 
-_UNKNOWN: Final = RouteFacts(personal=True, injects=True)
+_UNKNOWN: Final = RouteFacts(personal=True, secured=True, injects=True)
 # A stack that has it left the endpoint; dependencies are run elsewhere.
 _RUNNERS: Final[frozenset[CodeType]] = frozenset({fastapi.routing.run_endpoint_function.__code__})
 
@@ -127,10 +127,10 @@ def _facts_of_scheme(scheme: SecurityBase) -> RouteFacts:
     if not type(scheme).__module__.startswith("fastapi.security."):
         return _UNKNOWN  # a scheme of the application's own may look anywhere
     if isinstance(scheme, APIKeyHeader):
-        return RouteFacts(credentials=frozenset({scheme.model.name.lower()}))
+        return RouteFacts(secured=True, credentials=frozenset({scheme.model.name.lower()}))
     if isinstance(scheme, APIKeyQuery):
-        return RouteFacts(query_credentials=frozenset({scheme.model.name}))
-    return RouteFacts()  # Authorization and cookies are credentials anyway
+        return RouteFacts(secured=True, query_credentials=frozenset({scheme.model.name}))
+    return RouteFacts(secured=True)  # Authorization and cookies are credentials anyway
 
 
 def _union(one: RouteFacts, other: RouteFacts) -> RouteFacts:
@@ -139,6 +139,7 @@ def _union(one: RouteFacts, other: RouteFacts) -> RouteFacts:
         credentials=one.credentials | other.credentials,
         query_credentials=one.query_credentials | other.query_credentials,
         personal=one.personal or other.personal,
+        secured=one.secured or other.secured,
         injects=one.injects or other.injects,
         guards=one.guards + tuple(guard for guard in other.guards if guard not in one.guards),
         runners=one.runners or other.runners,

@@ -94,6 +94,12 @@ class Exchange(Holder):
                 self.identified(per, ask(per, self._native(self._scope)))
         return describe(self._scope, facts, self.partitions)
 
+    def plan_for(self, error: Trouble) -> Plan:
+        """Choose the plan that answers; of a secured route, no page that signed-in users share before it has checked them."""
+        plan = super().plan_for(error)
+        is_checked = self.met is not None and self.guarded
+        return plan if is_checked or not self._facts(self._scope).secured else plan.unshared()
+
     def route(self) -> Iterable[Met]:
         """Return the breakers and plans of the route's guards, reached or not, outermost first."""
         guards = (*self._facts(self._scope).guards, *guards_of(self._scope.get("endpoint")))

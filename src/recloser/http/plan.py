@@ -15,6 +15,7 @@ from recloser.http.messages import Request, Response
 from recloser.http.plans import Unavailable
 from recloser.http.strategy import Means, Strategy
 
+_WEBSOCKET: Final = frozenset({"WEBSOCKET"})
 _logger: Final = logging.getLogger("recloser")
 
 
@@ -101,6 +102,15 @@ class Plan:
         strategies = (strategy for strategy in self.strategies if _is_public(strategy))
         return Plan(strategies, self.last, self.on)
 
+    def unshared(self) -> Plan:
+        """Leave out pages that requests with credentials may have got, however public they are said to be."""
+        strategies = [
+            strategy
+            for strategy in self.strategies
+            if strategy.keeping is None or not strategy.keeping.shared
+        ]
+        return self if len(strategies) == len(self.strategies) else Plan(strategies, self.last, self.on)
+
     def problems(self, path: str, methods: AbstractSet[str]) -> list[Problem]:
         """Find the steps that can never answer.
 
@@ -115,7 +125,9 @@ class Plan:
         final: Strategy | None = None
         for index, strategy in enumerate(self.strategies):
             objection = strategy.objection(methods)
-            if final is not None and not isinstance(strategy, Unavailable):
+            if methods == _WEBSOCKET and not isinstance(strategy, Unavailable):
+                objection = "can never answer: a WebSocket is refused with a 503 or closed, so leave it out"
+            elif final is not None and not isinstance(strategy, Unavailable):
                 objection = f"can never answer: {final.name}, which stands before it, always does"
             if objection:
                 problems.append(Problem(f"{path}[{index}]", strategy.name, objection))

@@ -36,6 +36,7 @@ class RouteFacts:
         credentials: Headers in which a security scheme looks for a credential, in lower case.
         query_credentials: Query parameters in which one does.
         personal: Its answers may be personal for reasons that cannot be told.
+        secured: A security scheme says who may see its answers.
         injects: The framework solves dependencies for it: what names partitions is one of them.
         guards: Those that stand before the endpoint, outermost first.
         runners: What runs in an endpoint only, once all that the route checks has been checked.
@@ -45,6 +46,7 @@ class RouteFacts:
     credentials: frozenset[str] = frozenset()
     query_credentials: frozenset[str] = frozenset()
     personal: bool = False
+    secured: bool = False
     injects: bool = False
     guards: tuple[Guarded, ...] = ()
     runners: frozenset[CodeType] = frozenset()
