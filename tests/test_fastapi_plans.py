@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, WebSocket
 from starlette.requests import Request
 from starlette.templating import Jinja2Templates
 
@@ -127,3 +127,19 @@ async def test_middleware_outside_knows_a_degraded_answer(is_open, seen):
         app.user_middleware[-1].kwargs["registry"].registry["inventory"].reset(by="ann", reason="test")
     await ask(app, "/items/5")
     assert noted == [seen]
+
+
+@pytest.mark.parametrize("step", [plans.json({}, status=503), plans.response(b"sorry", unsafe=True)])
+async def test_a_plan_of_a_websocket_is_an_error_at_start(step):
+    """Nothing but a refusal can answer a handshake."""
+    app = FastAPI()
+    install(app, shop())
+
+    @app.websocket("/live")
+    @guard("inventory", plan=[step, "unavailable"])
+    async def live(websocket: WebSocket) -> None: ...
+
+    told = await ask(app)
+    assert isinstance(told.error, ConfigurationError)
+    [problem] = told.error.problems
+    assert problem.fix == "can never answer: a WebSocket is refused with a 503 or closed, so leave it out"
