@@ -120,6 +120,7 @@ REQUEST_RULES: Final = (
         lambda request: len(request.raw_path) + len(request.query) > LONGEST_TARGET,
     ),
 )
+_POLICIES: Final = ("content-security-policy", "content-security-policy-report-only")
 RESPONSE_RULES: Final = (
     ResponseRule("RFC 9111 §3", "the status is not 200", lambda response: response.status != 200),
     ResponseRule("RFC 9111 §5.2.2.5", "it says no-store", _says("no-store")),
@@ -139,7 +140,7 @@ RESPONSE_RULES: Final = (
     ResponseRule(
         "CSP Level 3 §2.3.1",
         "a nonce is for one answer only",
-        lambda response: "'nonce-" in (response.header("content-security-policy") or "").lower(),
+        lambda response: any("'nonce-" in (response.header(name) or "").lower() for name in _POLICIES),
     ),
 )
 
