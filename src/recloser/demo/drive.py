@@ -9,6 +9,8 @@ from contextlib import suppress
 from typing import Final
 
 from recloser.demo.feed import Board
+from recloser.demo.incidents import Incidents, opened_together
+from recloser.demo.meeting import Meeting
 from recloser.demo.script import OUTAGE, SERVICES, Phase, Script
 from recloser.demo.stage import ServiceReport, Stage
 from recloser.demo.tally import Tally
@@ -25,9 +27,13 @@ class Drive:
         title: What this drive is about.
         script: Its phases.
         stage: Where it is played.
+        place: Where its workers meet, if they do: then the fleet has its incidents too.
+
+    Attributes:
+        findings: What was measured of the fleet, as lines.
     """
 
-    def __init__(self, title: str, script: Script, stage: Stage) -> None:
+    def __init__(self, title: str, script: Script, stage: Stage, place: Meeting | None = None) -> None:
         self.title = title
         self.phase = Phase.HEALTHY
         self.tally = Tally()
@@ -35,6 +41,8 @@ class Drive:
         self._script = script
         self._stage = stage
         self._phase_ends = 0.0
+        self._incidents = Incidents(stage, place, script, self.tally) if place is not None else None
+        self.findings: list[str] = []
 
     @property
     def board(self) -> Board:
@@ -64,19 +72,26 @@ class Drive:
         """
         looking = asyncio.create_task(self._keep_looking(look))
         try:
-            async with Traffic(self._stage.shop_url, self._stage.shop.checkout, self.tally.add) as traffic:
+            async with (
+                asyncio.TaskGroup() as tasks,
+                Traffic(self._stage.shop_url, self._stage.shop.checkout, self.tally.add) as traffic,
+            ):
                 await traffic.warm_up()
                 self.board.start_clock()
                 for phase, seconds in self._script.phases:
                     self.phase, self._phase_ends = phase, time.monotonic() + seconds
                     outage = phase is Phase.OUTAGE
                     await self._stage.downstream.become(OUTAGE if outage else dict.fromkeys(OUTAGE, WELL))
+                    if outage and self._incidents is not None:
+                        tasks.create_task(self._incidents.play())
                     await traffic.flow(phase, seconds)
         finally:
             looking.cancel()
             with suppress(asyncio.CancelledError):
                 await looking
         self.services = await self._stage.downstream.report()
+        if self._incidents is not None:
+            self.findings = [*opened_together(self.board), *self._incidents.findings]
         look()
 
     async def _keep_looking(self, look: Callable[[], object]) -> None:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import threading
+import time
+from typing import Final
 
 from recloser.core.events import Event, StateChanged
-from recloser.demo.feed import Report
+from recloser.demo.feed import Report, Standing
 from recloser.registry import Registry
+from recloser.stores.health import Connection
+
+LOOK_SECONDS: Final = 0.1
 
 
 class Reporter:
@@ -18,9 +24,12 @@ class Reporter:
 
     Args:
         feed: `host:port` of the feed.
+        registry: Whose store is looked at.
     """
 
-    def __init__(self, feed: str) -> None:
+    def __init__(self, feed: str, registry: Registry) -> None:
+        self._registry = registry
+        self._store = ""
         host, _, port = feed.partition(":")
         try:
             self._feed = socket.create_connection((host, int(port)))
@@ -29,21 +38,54 @@ class Reporter:
             raise
         threading.Thread(target=self._outlive_nobody, name="demo-feed", daemon=True).start()
 
-    def tell(self, breaker: str, state: str, cause: str = "", retry_after: float = 0.0) -> None:
-        """Send one line."""
-        report = Report(
-            worker=os.getpid(), breaker=breaker, state=state, cause=cause, retry_after=retry_after
+    def tell(self, breaker: str, state: str) -> None:
+        """Say what a breaker's state is at first."""
+        self._send(
+            Report(
+                worker=os.getpid(),
+                breaker=breaker,
+                state=state,
+                cause="",
+                retry_after=0.0,
+                at=time.monotonic(),
+                epoch=[],
+            )
         )
-        self._feed.sendall(json.dumps(report).encode() + b"\n")
 
     def __call__(self, event: Event) -> None:
         """Report a transition."""
         if isinstance(event, StateChanged):
-            self.tell(event.breaker, event.new.prose, str(event.cause), event.retry_after)
+            self._send(
+                Report(
+                    worker=os.getpid(),
+                    breaker=event.breaker,
+                    state=event.new.prose,
+                    cause=str(event.cause),
+                    retry_after=event.retry_after,
+                    at=event.at,
+                    epoch=list(event.epoch),
+                )
+            )
+
+    def _send(self, line: Report | Standing) -> None:
+        self._feed.sendall(json.dumps(line).encode() + b"\n")
 
     def _outlive_nobody(self) -> None:
-        self._feed.recv(1)  # the demo never writes: this returns when the demo has ended, however it ended
+        # The demo never writes: there is something to read when it has ended, however it ended.
+        while not select.select([self._feed], [], [], LOOK_SECONDS)[0]:
+            self._look()
         end_server()
+
+    def _look(self) -> None:
+        health = self._registry.store_health
+        if health.connection is Connection.NONE:
+            return
+        store = str(health.connection)
+        if health.connection is Connection.DOWN:
+            store = f"unreachable since {time.strftime('%H:%M:%S', time.localtime(health.since))}"
+        if store != self._store:
+            self._store = store
+            self._send(Standing(worker=os.getpid(), store=store))
 
 
 def end_server() -> None:
@@ -60,7 +102,7 @@ def report_on(registry: Registry) -> None:
     Args:
         registry: The shop's.
     """
-    reporter = Reporter(os.environ["DEMO_FEED"])
+    reporter = Reporter(os.environ["DEMO_FEED"], registry)
     breakers_off = os.environ.get("DEMO_BREAKERS") == "off"
     for name, breaker in registry.items():
         if breakers_off:

@@ -47,7 +47,9 @@ class LiveScreen(AbstractContextManager["LiveScreen"]):
     def show(self, drive: Drive) -> None:
         """Redraw."""
         news = Text("\n".join(drive.board.news[-LATEST_NEWS:]), style="dim")
-        self._live.update(Group(headline(drive), breakers(drive), visits(drive), news), refresh=True)
+        self._live.update(
+            Group(headline(drive), breakers(drive), *store(drive), visits(drive), news), refresh=True
+        )
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -122,6 +124,12 @@ def breakers(drive: Drive) -> Table:
             str(drive.reached_sick(service)),
         )
     return table
+
+
+def store(drive: Drive) -> list[Text]:
+    """How the workers stand with their store, where they have one."""
+    standing = drive.board.store
+    return [Text(f"store: {standing}", "green" if standing == "up" else "bold red")] if standing else []
 
 
 def belief(drive: Drive, worker: int, service: str) -> Text:

@@ -46,6 +46,11 @@ class Script(NamedTuple):
         return self.outage / 7
 
     @property
+    def lease(self) -> float:
+        """Seconds until the place of a probe that nobody settles is given to another, in a fleet."""
+        return max(0.5, self.outage / 10)
+
+    @property
     def recovery_timeout_max(self) -> float:
         """Seconds a circuit stays open at most, so that every circuit closes before the drive ends."""
         return self.recovery / 2

@@ -30,10 +30,12 @@ class Site(NamedTuple):
     Attributes:
         environment: Variables that its server needs.
         invitation: What to look at, for the terminal; `{shop}` stands for the shop's URL.
+        alone: What to know of it where the workers do not meet.
     """
 
     environment: Mapping[str, str]
     invitation: str
+    alone: str = ""
 
 
 class Shop(NamedTuple):
@@ -117,8 +119,8 @@ async def _admin(folder: Path) -> AsyncGenerator[Site]:
         yield Site(
             {"DATABASE": environment["DATABASE"]},
             f"""Order at {{shop}}/products/7/order in a browser, and steer the breakers at
-{{shop}}/admin/recloser/breaker/ (user {OPERATOR}, password {password}).
-Each worker decides by itself here: the page shows and steers the circuits of the worker that answers it.""",
+{{shop}}/admin/recloser/breaker/ (user {OPERATOR}, password {password}).""",
+            "Each worker decides by itself here: the page shows and steers the circuits of the worker that answers it.",
         )
 
 

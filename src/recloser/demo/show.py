@@ -6,10 +6,12 @@ import asyncio
 import signal
 from contextlib import suppress
 from functools import partial
+from typing import NamedTuple
 
 from rich.console import Console
 
 from recloser.demo.drive import Drive
+from recloser.demo.meeting import Meeting, meeting
 from recloser.demo.screen import screen_for
 from recloser.demo.script import Script
 from recloser.demo.shops import DemoError, Shop, example_folder
@@ -19,7 +21,7 @@ from recloser.demo.summary import comparison
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def show(shop: Shop, *, seconds: float, port: int | None, serve: bool) -> int:
+def show(shop: Shop, *, seconds: float, port: int | None, serve: bool, store: str = "") -> int:
     """Run the demo.
 
     Args:
@@ -27,16 +29,27 @@ def show(shop: Shop, *, seconds: float, port: int | None, serve: bool) -> int:
         seconds: How long both drives take together.
         port: The shop's port; `None` chooses a free one.
         serve: Keep the shop up afterwards, until Ctrl-C.
+        store: Where the workers meet: `sqlite`, `redis`, or `""` for nowhere.
 
     Returns:
         The exit status: 0, 1 if the demo could not run, 128 + the signal that ended it early.
     """
-    return asyncio.run(_until_signalled(shop, seconds=seconds, port=port, serve=serve))
+    drive = _Demo(Console(highlight=False), shop, Script.lasting(seconds / 2), port, store)
+    return asyncio.run(_until_signalled(drive, serve=serve))
 
 
-async def _until_signalled(shop: Shop, *, seconds: float, port: int | None, serve: bool) -> int:
-    console = Console(highlight=False)
-    performance = asyncio.create_task(_perform(console, shop, seconds=seconds, port=port, serve=serve))
+class _Demo(NamedTuple):
+    """What all stages have in common."""
+
+    console: Console
+    shop: Shop
+    script: Script
+    port: int | None
+    store: str
+
+
+async def _until_signalled(demo: _Demo, *, serve: bool) -> int:
+    performance = asyncio.create_task(_perform(demo, serve=serve))
     received: list[signal.Signals] = []
 
     def end(number: signal.Signals) -> None:
@@ -52,38 +65,57 @@ async def _until_signalled(shop: Shop, *, seconds: float, port: int | None, serv
     except asyncio.CancelledError:
         return 128 + received[0]
     except DemoError as error:
-        console.print(f"recloser demo: {error}", style="red", markup=False)
-        return 1
+        return _give_up(demo, error)
+    except ExceptionGroup as errors:
+        _, others = errors.split(DemoError)
+        if others is not None:
+            raise
+        return _give_up(demo, errors.exceptions[0])
     return 0
 
 
-async def _perform(console: Console, shop: Shop, *, seconds: float, port: int | None, serve: bool) -> None:
-    console.print(f"The shop: {shop.title}, {WORKERS} workers.", markup=False)
-    script = Script.lasting(seconds / 2)
-    drive = partial(_drive, console, shop, script, port=port)
-    guarded = await drive("with breakers", breakers=True)
-    bare = await drive("without breakers", breakers=False)
-    console.print(comparison(guarded, bare))
-    if serve:
-        await _serve(console, shop, script, port=port)
+def _give_up(demo: _Demo, error: Exception) -> int:
+    demo.console.print(f"recloser demo: {error}", style="red", markup=False)
+    return 1
 
 
-async def _drive(
-    console: Console, shop: Shop, script: Script, title: str, *, port: int | None, breakers: bool
-) -> Drive:
-    async with set_stage(shop, breakers=breakers, port=port, script=script) as stage:
-        drive = Drive(title, script, stage)
-        with screen_for(console) as screen:
+async def _perform(demo: _Demo, *, serve: bool) -> None:
+    meet = f", which meet in a {demo.store} store" if demo.store else ""
+    demo.console.print(f"The shop: {demo.shop.title}, {WORKERS} workers{meet}.", markup=False)
+    async with meeting(demo.store) as place:
+        guarded = await _drive(demo, "with breakers", place, breakers=True)
+        bare = await _drive(demo, "without breakers", None, breakers=False)
+        demo.console.print(comparison(guarded, bare), soft_wrap=not demo.console.is_terminal)
+        if serve:
+            await _serve(demo, place)
+
+
+async def _drive(demo: _Demo, title: str, place: Meeting | None, *, breakers: bool) -> Drive:
+    async with set_stage(
+        demo.shop, breakers=breakers, port=demo.port, script=demo.script, place=place, namespace="drive"
+    ) as stage:
+        drive = Drive(title, demo.script, stage, place)
+        with screen_for(demo.console) as screen:
             await drive.play(partial(screen.show, drive))
     return drive
 
 
-async def _serve(console: Console, shop: Shop, script: Script, *, port: int | None) -> None:
+async def _serve(demo: _Demo, place: Meeting | None) -> None:
+    shop = demo.shop
     async with (
         shop.site(example_folder(shop.folder, shop.program)) as site,
-        set_stage(shop, breakers=True, port=port, script=script, environment=site.environment) as stage,
+        set_stage(
+            shop,
+            breakers=True,
+            port=demo.port,
+            script=demo.script,
+            place=place,
+            namespace="shop",
+            environment=site.environment,
+        ) as stage,
     ):
-        _invite(console, stage, site.invitation.format(shop=stage.shop_url))
+        invitation = site.invitation if place is not None else f"{site.invitation}\n{site.alone}".rstrip()
+        _invite(demo.console, stage, invitation.format(shop=stage.shop_url))
         with suppress(asyncio.CancelledError):  # Ctrl-C is how serving ends
             await asyncio.Event().wait()
 

@@ -14,6 +14,7 @@ from typing import Final, TypedDict
 import httpx2
 
 from recloser.demo.feed import Board, Feed
+from recloser.demo.meeting import Meeting
 from recloser.demo.processes import Child, free_port
 from recloser.demo.script import SERVICES, Script
 from recloser.demo.shops import SHOPS, DemoError, Shop, example_folder
@@ -25,11 +26,16 @@ DOWNSTREAM: Final = "downstream.py"  # lies beside the FastAPI shop, and serves 
 
 
 class ServiceReport(TypedDict):
-    """What the downstream says of one service: `received` counts requests by the condition they met."""
+    """What the downstream says of one service.
+
+    `received` counts requests by the condition they met, and `at_once` is the most that were under way together
+    since the condition was set.
+    """
 
     url: str
     condition: str
     received: dict[str, int]
+    at_once: int
 
 
 class Downstream:
@@ -73,7 +79,10 @@ class Downstream:
 class Stage:
     """Everything that runs during one drive."""
 
-    def __init__(self, shop: Shop, shop_url: str, downstream: Downstream, board: Board) -> None:
+    def __init__(
+        self, shop: Shop, shop_url: str, downstream: Downstream, board: Board, namespace: str
+    ) -> None:
+        self.namespace = namespace
         self.shop = shop
         self.shop_url = shop_url
         self.downstream = downstream
@@ -87,6 +96,8 @@ async def set_stage(
     breakers: bool,
     port: int | None,
     script: Script,
+    place: Meeting | None = None,
+    namespace: str = "demo",
     environment: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncGenerator[Stage]:
     """Start downstream and shop, yield when both answer, and stop both.
@@ -96,6 +107,8 @@ async def set_stage(
         breakers: False runs the same shop with every breaker in shadow mode.
         port: The shop's port; `None` chooses a free one.
         script: Sets how long circuits stay open.
+        place: Where the workers meet; `None`: each decides by itself.
+        namespace: The stage's own, so that it shares nothing with another one.
         environment: More variables for the shop.
 
     Raises:
@@ -105,7 +118,7 @@ async def set_stage(
     board = Board()
     downstream = example_folder(SHOPS["fastapi"].folder, DOWNSTREAM) / DOWNSTREAM
     downstream_command = [sys.executable, str(downstream), "--port", "0", "--until-stdin-ends"]
-    async with httpx2.AsyncClient(timeout=5.0, trust_env=False) as client, Feed(board.note) as feed:
+    async with httpx2.AsyncClient(timeout=5.0, trust_env=False) as client, Feed(board) as feed:
         folder_of_metrics = TemporaryDirectory(prefix="recloser-demo-", ignore_cleanup_errors=True)
         with folder_of_metrics as shared, Child(downstream_command) as services:
             urls = await _announced_urls(services)
@@ -116,13 +129,14 @@ async def set_stage(
                 "DEMO_FEED": feed.address,
                 "DEMO_BREAKERS": "on" if breakers else "off",
                 "PROMETHEUS_MULTIPROC_DIR": shared,  # each worker's /metrics tells of all
+                **fleet_environment(place, namespace, script),
                 **environment,
             }
             command = shop.command(shop.app, folder, shop_port, WORKERS)
             with Child(command, variables) as server:
                 shop_url = f"http://127.0.0.1:{shop_port}"
                 await _until_answering(server, f"{shop_url}{shop.ready}", client, board)
-                yield Stage(shop, shop_url, Downstream(urls, client), board)
+                yield Stage(shop, shop_url, Downstream(urls, client), board, namespace)
 
 
 def shop_environment(urls: Mapping[str, str]) -> dict[str, str]:
@@ -132,6 +146,17 @@ def shop_environment(urls: Mapping[str, str]) -> dict[str, str]:
         f"RECLOSER_BREAKERS__{service.upper()}__ORIGINS": json.dumps([urls[service]]) for service in SERVICES
     }
     return addresses | origins
+
+
+def fleet_environment(place: Meeting | None, namespace: str, script: Script) -> dict[str, str]:
+    """The variables that tell the shop's workers where to meet."""
+    if place is None:
+        return {}
+    return {
+        "RECLOSER_STORE": place.url(namespace),
+        "RECLOSER_NAMESPACE": namespace,
+        "RECLOSER_PROFILES__HTTP__PROBE_TIMEOUT": str(script.lease),
+    }
 
 
 async def _announced_urls(services: Child) -> dict[str, str]:

@@ -14,11 +14,16 @@ from rich.text import Text
 from recloser.demo.drive import Drive
 from recloser.demo.screen import milliseconds
 from recloser.demo.script import Phase
-from recloser.demo.tally import Answer, Tally
+from recloser.demo.tally import Answer, Tally, percent
 
 REMARK: Final = (
     "With breakers, only these still waited: the calls under way when a circuit tripped, and then one probe per "
     "worker and open period. Of those, only checkouts failed: the other routes' plans answer failures too."
+)
+REMARK_OF_A_FLEET: Final = (
+    "With breakers, only these still waited: the calls under way when a circuit tripped, and then one probe per "
+    "open period of the fleet, or per worker while there was no store. Of those, only checkouts failed, and "
+    "whatever the killed worker was about to answer."
 )
 
 
@@ -37,11 +42,14 @@ def comparison(guarded: Drive, bare: Drive) -> Group:
         for label, measure in MEASURES.items():
             table.add_row(f"  {label}", *(measure(drive.tally.of(phase=phase)) for drive in (guarded, bare)))
     table.add_row(Text("calls to the services while sick", "bold"), *map(_reached_sick, (guarded, bare)))
-    return Group(table, REMARK)
+    if not guarded.findings:
+        return Group(table, REMARK)
+    fleet = [Text("The fleet", "bold"), *(Text(f"  {line}") for line in guarded.findings)]
+    return Group(table, *fleet, "", REMARK_OF_A_FLEET)
 
 
 def _percent(*answers: Answer) -> Callable[[Tally], str]:
-    return lambda tally: f"{tally.share(*answers):.1%}"
+    return lambda tally: percent(tally.share(*answers))
 
 
 def _latency(share: float) -> Callable[[Tally], str]:

@@ -56,6 +56,10 @@ class Tally:
             if (phase is None or visit.phase is phase) and (route is None or visit.route == route)
         )
 
+    def visits(self, phase: Phase) -> list[Visit]:
+        """The visits of one phase, in the order of their ends."""
+        return [visit for visit in self._visits if visit.phase is phase]
+
     @property
     def answers(self) -> Counter[Answer]:
         """How many visits ended how."""
@@ -69,3 +73,8 @@ class Tally:
         """The seconds within which `share` (ratio 0..1) of the visits were answered."""
         seconds = sorted(visit.seconds for visit in self._visits)
         return seconds[max(0, ceil(share * len(seconds)) - 1)] if seconds else 0.0
+
+
+def percent(share: float) -> str:
+    """A ratio 0..1 as people read it."""
+    return f"{share:.1%}"
