@@ -8,6 +8,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import ContextVar
+from math import inf
 
 import anyio
 import anyio.lowlevel
@@ -225,7 +226,7 @@ async def test_a_storm_of_tasks_is_counted_exactly(build: Build):
             await anyio.sleep_forever()
 
     async def run(number: int) -> None:
-        with suppress(Boom), anyio.move_on_after(0.01):
+        with suppress(Boom), anyio.move_on_after(0.01 if number % 3 == 1 else inf):
             await work(number)
 
     async with anyio.create_task_group() as tasks:
