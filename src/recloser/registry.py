@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import weakref
 from _thread import RLock  # `threading` only wraps it
 from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
@@ -17,10 +18,12 @@ from recloser.core.breaker import CircuitBreaker
 from recloser.core.errors import RecloserError
 from recloser.core.events import Listener
 from recloser.core.policy import Policy, nearest
-from recloser.core.state import Mode, State
+from recloser.core.state import Epoch, Mode, State
 from recloser.degradations import Degradations
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from recloser.stores.health import Health
     from recloser.stores.hub import Hub
     from recloser.stores.protocol import Store
@@ -96,6 +99,8 @@ class Registry(Mapping[str, CircuitBreaker]):
         self._sources = sources
         self._hub = _hub(declaration, store, sources)
         self.degraded = Degradations()
+        if self._hub is not None:
+            self._hub.report_degraded(self.degraded.counts)
         self._lock = _Lock()
         self._listeners: dict[object, Listener] = {}
         self._uses = count(1)
@@ -232,6 +237,41 @@ class Registry(Mapping[str, CircuitBreaker]):
             StoreError: The store is lost, or did not answer in time.
         """
         return None if self._hub is None else self._hub.ask(lambda known: known.view(), timeout)
+
+    def steer(
+        self,
+        name: str,
+        action: str,
+        *,
+        by: str,
+        reason: str,
+        until: datetime | float | None = None,
+        expected: Epoch | None = None,
+    ) -> bool:
+        """Let an operator act on a breaker: in the whole fleet where the store is up, which is waited for.
+
+        Args:
+            name: The breaker's; with a store, also one that only other workers have.
+            action: `"force_open"`, `"force_closed"`, `"shadow"`, `"auto"` or `"reset"`.
+            by: Who decides.
+            reason: Why.
+            until: When a mode ends: an aware `datetime`, or seconds of the wall clock.
+            expected: The epoch that the operator saw; `None`: whatever it is.
+
+        Returns:
+            Whether it was done in the whole fleet; else here, and the fleet hears of it as soon as it can.
+
+        Raises:
+            UnknownBreakerError: There is none of this name here, nor a fleet to ask.
+            ConflictError: The breaker's epoch is another one; nothing was done.
+            StoreError: The store was lost meanwhile.
+            ValueError: There is no such action, or `until` is naive, past, or given where nothing can end.
+        """
+        from recloser.steering import Order, steer  # noqa: PLC0415 - for operators only
+
+        order = Order.of(name, action, by, reason, until, self._sources.get("wall_clock", time.time))
+        in_fleet = self.store_health.connection == "up"
+        return steer(order, None if in_fleet and name not in self else self[name], self._hub, expected)
 
     # -- listeners -----------------------------------------------------------------------------------------
 

@@ -2,5 +2,6 @@
 
 from recloser.fastapi.application import install
 from recloser.fastapi.dependencies import breaker, guard
+from recloser.fastapi.status import status_router
 
-__all__ = ["breaker", "guard", "install"]
+__all__ = ["breaker", "guard", "install", "status_router"]

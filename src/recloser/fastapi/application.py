@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
+from fastapi.params import Depends as Dependency
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
@@ -24,6 +26,7 @@ from recloser.core.errors import (
 from recloser.fastapi.ahead import stand_ahead
 from recloser.fastapi.openapi import document
 from recloser.fastapi.present import FAULTS
+from recloser.fastapi.status import add_status
 from recloser.fastapi.survey import Survey
 from recloser.fastapi.walk import has_own_breakers
 from recloser.http import messages
@@ -34,6 +37,7 @@ from recloser.http.responder import Responder, RouteFacts
 from recloser.http.wire import ASGIScope
 from recloser.metrics.logging import log_events
 from recloser.registry import Registry
+from recloser.status.access import Authorize
 
 if TYPE_CHECKING:  # Jinja need not be installed
     from starlette.templating import Jinja2Templates
@@ -47,6 +51,10 @@ def install(
     cache: Cache | None = None,
     templates: Jinja2Templates | None = None,
     metrics: str | None = None,
+    status: str | None = None,
+    authorize: Authorize | Dependency | None = None,
+    public: bool = False,
+    trusted_origins: Collection[str] = (),
 ) -> None:
     """Let an application answer for its open circuits, and log what happens to them.
 
@@ -63,6 +71,10 @@ def install(
         templates: The engine of `plans.template`.
         metrics: The path at which Prometheus finds its metrics, such as `"/metrics"`; by default nowhere. It is open
             to whoever can reach it, as is usual.
+        status: Where the admin endpoint is, such as `/breakers`; without it there is none.
+        authorize: Who may look and act there: see `status_router`.
+        public: Without `authorize`, anybody may look there; else only in debug mode.
+        trusted_origins: Origins besides our own that may send actions.
 
     Raises:
         ConfigurationError: Lists all that is wrong with the cache and the breakers' plans.
@@ -102,6 +114,8 @@ def install(
         from recloser.metrics.prometheus import MetricsApp  # noqa: PLC0415 - only metrics need their extra
 
         app.router.routes.append(Route(metrics, MetricsApp(registry), include_in_schema=False))
+    if status is not None:
+        add_status(app, registry, status, authorize, public, trusted_origins)
     log_events(registry)
 
 

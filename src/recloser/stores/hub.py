@@ -7,7 +7,7 @@ import random as chance
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import partial
 from typing import Final, TypeVar
@@ -76,6 +76,10 @@ class Hub:
         driver = breaker._driver  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         assert isinstance(driver, LedDriver)  # noqa: S101 - it was made with this hub as its lead
         self._rounds.link(driver)
+
+    def report_degraded(self, degraded: Callable[[], Mapping[tuple[str, str], int]]) -> None:
+        """Tell the fleet in each heartbeat how many answers this process gave in the breakers' stead."""
+        self._rounds.report_degraded(degraded)
 
     def begin(self) -> None:
         """Start the thread, if need be. Neither waits nor raises."""

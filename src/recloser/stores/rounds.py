@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -58,6 +58,7 @@ class Rounds:
         self._wall_clock = wall_clock
         self._random = random
         self._links: dict[str, tuple[Link, weakref.ref[LedDriver]]] = {}
+        self._degraded: Callable[[], Mapping[tuple[str, str], int]] = dict
         self.begin_anew()
 
     def begin_anew(self) -> None:
@@ -68,6 +69,7 @@ class Rounds:
         self.is_connected = False
         self._linking = threading.Lock()
         self._myself = Myself(self._wall_clock)
+        self._myself.degraded = self._degraded
         self._health = Health(
             connection=Connection.STARTING, address=self.store.address, since=self._wall_clock()
         )
@@ -94,6 +96,10 @@ class Rounds:
     def note(self, connection: Connection, error: str = "") -> None:
         """Change what `health` says."""
         self._health = replace(self._health, connection=connection, since=self._wall_clock(), error=error)
+
+    def report_degraded(self, degraded: Callable[[], Mapping[tuple[str, str], int]]) -> None:
+        """Tell the fleet in each heartbeat how many answers this process gave in the breakers' stead."""
+        self._degraded = self._myself.degraded = degraded
 
     def link(self, driver: LedDriver) -> None:
         """Join a breaker to the fleet, for as long as it lives."""

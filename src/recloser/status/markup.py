@@ -1,0 +1,161 @@
+"""The pieces that pages are made of. Whatever is put into markup is escaped here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any, Final
+from urllib.parse import quote
+
+Entry = Mapping[str, Any]
+
+_UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
+_BARS: Final = 20
+_BAR_HEIGHT: Final = 20
+_GAUGE_WIDTH: Final = 80
+
+
+def text(value: object) -> str:
+    """Escape a value, for markup and for attributes."""
+    return escape(str(value), quote=True)
+
+
+def link(base: str, *pieces: str) -> str:
+    """Write a path below the endpoint, as an attribute holds it."""
+    return text("/".join([quote(base), *(quote(piece, safe="") for piece in pieces)]))
+
+
+def duration(seconds: float) -> str:
+    """Tell a duration in its largest whole unit."""
+    for size, unit in _UNITS:
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{max(0.0, seconds) // 1:.0f} s"
+
+
+def badge(entry: Entry) -> str:
+    """Show state and mode: in words, never by colour alone."""
+    state, mode = entry["state"], entry["mode"]["mode"]
+    shown = f'<span class="state {text(state)}">{text(state.replace("_", "-"))}</span>'
+    if mode != "auto":
+        shown += f' <span class="mode">{text(mode.replace("_", " "))}</span>'
+    return shown
+
+
+def since(entry: Entry) -> str:
+    """Show for how long the state has lasted."""
+    if entry["since"] is None:
+        return ""
+    return f'<time datetime="{text(entry["since"])}" data-since>{text(duration(entry["elapsed"]))}</time>'
+
+
+def countdown(entry: Entry) -> str:
+    """Show when the next probe is due, or how probes are doing."""
+    probes = entry["probes"]
+    if entry["state"] == "half_open":
+        needed = "" if probes["needed"] is None else f" of {probes['needed']}"
+        return f"{probes['successes']}{needed} good, {probes['in_flight']} in flight"
+    if entry["due"] is not None and entry["mode"]["mode"] in ("auto", "shadow"):
+        left = duration(entry["retry_in"])
+        return f'probe in <time datetime="{text(entry["due"])}" data-due>{text(left)}</time>'
+    until = entry["mode"]["until"]
+    if until is not None:
+        left = duration(entry["mode"]["remaining"])
+        return f'mode ends in <time datetime="{text(until)}" data-due>{text(left)}</time>'
+    return ""
+
+
+def why(entry: Entry) -> str:
+    """Show the cause, and the operator behind it."""
+    mode, cause = entry["mode"], entry["cause"]
+    if mode["by"] and mode["mode"] != "auto":
+        return f"{text(mode['by'])}: {text(mode['reason'])}"
+    if cause is None:
+        return ""
+    return text(cause["text"]) if entry["severity"] else f'<span class="quiet">{text(cause["text"])}</span>'
+
+
+def window(entry: Entry) -> str:
+    """Show counts against their thresholds: a gauge, and the same in words."""
+    held = entry["window"]
+    told: list[str] = []
+    if held["failure_rate_threshold"] is not None:
+        rate = "-" if held["failure_rate"] is None else f"{held['failure_rate']:.0%}"
+        told.append(f"{rate} of {held['calls']} failed, limit {held['failure_rate_threshold']:.0%}")
+    if held["slow_rate_threshold"] is not None:
+        rate = "-" if held["slow_rate"] is None else f"{held['slow_rate']:.0%}"
+        told.append(f"{rate} slow, limit {held['slow_rate_threshold']:.0%}")
+    if held["failure_threshold"] is not None:
+        told.append(f"{held['consecutive']} in a row, limit {held['failure_threshold']}")
+    if not told:
+        return '<span class="quiet">no rule known here</span>'
+    width = round(held["pressure"] * _GAUGE_WIDTH)
+    gauge = (
+        f'<svg class="gauge" viewBox="0 0 {_GAUGE_WIDTH} 6" width="{_GAUGE_WIDTH}" height="6" aria-hidden="true">'
+        f'<rect class="track" width="{_GAUGE_WIDTH}" height="6" rx="3"/>'
+        f'<rect class="fill{" near" if held["pressure"] >= 0.7 else ""}" width="{width}" height="6" rx="3"/></svg>'
+    )
+    return f"{gauge}<small>{text('; '.join(told))}</small>"
+
+
+def rates(entry: Entry) -> str:
+    """Show what happens per second."""
+    now = entry["rates"]
+    if now is None:
+        return ""
+    told = [f"{now['calls']:.1f} calls/s"]
+    told += [f"{now[what]:.1f} {what}/s" for what in ("failures", "rejected", "degraded") if now[what]]
+    return f"<small>{text(', '.join(told))}</small>"
+
+
+def sparkline(history: Sequence[Mapping[str, Any]], transitions: Sequence[float] = ()) -> str:
+    """Draw the outcomes of the last minute as bars, with a mark at each transition.
+
+    Args:
+        history: What was counted between samples, oldest first.
+        transitions: When there were transitions (seconds of the wall clock).
+    """
+    if not history:
+        return ""
+    step = max(1, -(-len(history) // _BARS))
+    groups = [history[start : start + step] for start in range(0, len(history), step)]
+    sums = [
+        tuple(sum(each[what] for each in group) for what in ("calls", "failures", "rejected"))
+        for group in groups
+    ]
+    most = max((calls + rejected for calls, _, rejected in sums), default=0) or 1
+    bars: list[str] = []
+    for place, (calls, failures, rejected) in enumerate(sums):
+        floor = float(_BAR_HEIGHT)
+        for kind, number in (("good", calls - failures), ("bad", failures), ("refused", rejected)):
+            height = round(number / most * _BAR_HEIGHT, 1)
+            if height:
+                floor -= height
+                bars.append(
+                    f'<rect class="{kind}" x="{place * 4}" y="{floor:.1f}" width="3" height="{height}"/>'
+                )
+    first, last = history[0]["at"], history[-1]["at"]
+    for at in transitions:
+        if first <= at <= last and last > first:
+            x = round((at - first) / (last - first) * len(groups) * 4, 1)
+            bars.append(f'<line class="change" x1="{x}" x2="{x}" y1="0" y2="{_BAR_HEIGHT}"/>')
+    calls, failures, rejected = (sum(column) for column in zip(*sums, strict=True))
+    label = f"Last {round(last - first)} s: {calls} calls, {failures} failed, {rejected} rejected"
+    width = _BARS * 4
+    return (
+        f'<svg class="spark" viewBox="0 0 {width} {_BAR_HEIGHT}" width="{width}" height="{_BAR_HEIGHT}" role="img" '
+        f'aria-label="{text(label)}">{"".join(bars)}</svg>'
+    )
+
+
+def agreement(entry: Entry) -> str:
+    """Show how many workers agree."""
+    agreed = entry["agreement"]
+    if not agreed["workers"]:
+        return '<span class="quiet">none</span>'
+    told = f"{agreed['agree']} of {agreed['workers']} agree"
+    if agreed["pending"]:
+        told += f", {agreed['pending']} not heard yet"
+    if agreed["differ"]:
+        return f'<strong class="warn">{text(told)}, {len(agreed["differ"])} differ</strong>'
+    return text(told)

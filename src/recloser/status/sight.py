@@ -1,0 +1,103 @@
+"""One look at everything: this process's breakers, and the fleet as far as its store answers."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from recloser.core.snapshot import Snapshot
+from recloser.registry import Registry
+from recloser.stores.health import Connection, Health
+from recloser.stores.protocol import StoreError
+from recloser.stores.view import Belief, FleetView, Heard, Worker
+from recloser.stores.worker import version_text
+
+STORE_SECONDS: Final = 1.0  # that a look waits for the store
+_STARTED: Final = time.time()
+
+
+class Sight(NamedTuple):
+    """What was seen.
+
+    Attributes:
+        registry: Whose breakers.
+        at: When (seconds of the wall clock).
+        own: This process's numbers, by breaker.
+        fleet: What the store knows; `None` without one, or while it does not answer.
+        health: How this process stands with the store.
+        error: Why the fleet is not seen although there is a store.
+        workers: Those of the fleet; else this process alone.
+        me: This process's id among them.
+    """
+
+    registry: Registry
+    at: float
+    own: Mapping[str, Snapshot]
+    fleet: FleetView | None
+    health: Health
+    error: str
+    workers: Sequence[Heard]
+    me: str
+
+
+def look(registry: Registry, timeout: float = STORE_SECONDS) -> Sight:
+    """Look at everything. Waits for the store, but no longer than it may.
+
+    Args:
+        registry: The breakers.
+        timeout: Of the store (seconds).
+    """
+    fleet, error = None, ""
+    if registry.store_health.connection is not Connection.NONE:
+        try:
+            fleet = registry.fleet(timeout)
+        except StoreError as lost:
+            error = str(lost)
+    health = registry.store_health
+    own = {name: breaker.snapshot() for name, breaker in registry.items()}
+    me = health.worker or f"{os.getpid()}"
+    workers: Sequence[Heard]
+    if fleet is None:
+        workers = [Heard(_myself(registry, me, own), 0.0)]
+    else:
+        # Whoever only looks, as the command line does, has no breakers and is no worker.
+        workers = [_live(registry, heard, own) if heard.worker.id == me else heard for heard in fleet.workers]
+        workers = [heard for heard in workers if heard.worker.id != me or heard.worker.beliefs]
+    return Sight(registry, time.time(), own, fleet, health, error, workers, me)
+
+
+def _live(registry: Registry, heard: Heard, own: Mapping[str, Snapshot]) -> Heard:
+    # What this process holds now, rather than what its last heartbeat said.
+    now = _myself(registry, heard.worker.id, own)
+    return Heard(heard.worker._replace(beliefs=now.beliefs), 0.0)
+
+
+def _myself(registry: Registry, me: str, own: Mapping[str, Snapshot]) -> Worker:
+    degraded: dict[str, int] = {}
+    for (name, _), number in registry.degraded.counts().items():
+        degraded[name] = degraded.get(name, 0) + number
+    beliefs = {name: _belief(seen, degraded.get(name, 0)) for name, seen in own.items()}
+    return Worker(me, socket.gethostname()[:64], os.getpid(), version_text(), _STARTED, beliefs)
+
+
+def _belief(seen: Snapshot, degraded: int) -> Belief:
+    return Belief(
+        epoch=seen.epoch,
+        state=seen.state,
+        mode=seen.mode.mode,
+        calls=seen.calls,
+        failures=seen.failures,
+        slow=seen.slow,
+        ignored=seen.ignored,
+        rejected=sum(seen.rejected.values()),
+        probes=seen.probes,
+        degraded=degraded,
+        window_calls=seen.window.calls,
+        window_failures=seen.window.failures,
+        window_slow=seen.window.slow,
+        consecutive=seen.consecutive_failures,
+        last_failure=seen.last_failure,
+    )

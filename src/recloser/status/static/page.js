@@ -1,0 +1,222 @@
+"use strict";
+
+// The server renders; this keeps it fresh, counts seconds, opens the drawer and sends forms without leaving the page.
+const base = document.body.dataset.base;
+const table = document.querySelector("#breakers tbody");
+const drawer = document.getElementById("drawer");
+const link = document.getElementById("link");
+const told = document.getElementById("told");
+let shown = null; // the drawer's breaker
+let loading = false;
+let skew = 0; // milliseconds that the server's clock is ahead of ours
+let pollTimer = null;
+
+function say(text) {
+  told.textContent = text;
+  clearTimeout(say.timer);
+  say.timer = setTimeout(() => { told.textContent = ""; }, 8000);
+}
+
+function duration(seconds) {
+  for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "min"]]) {
+    if (seconds >= size) return `${Math.floor(seconds / size)} ${unit}`;
+  }
+  return `${Math.max(0, Math.floor(seconds))} s`;
+}
+
+function tickClocks() {
+  const now = Date.now() + skew;
+  for (const each of document.querySelectorAll("time[data-since], time[data-due]")) {
+    const at = Date.parse(each.dateTime);
+    const text = duration(("since" in each.dataset ? now - at : at - now) / 1000);
+    if (each.textContent !== text) each.textContent = text;
+  }
+}
+
+// -- the table -----------------------------------------------------------------------------------------------
+
+function element(html) {
+  // The server's own markup, in which it has escaped whatever came from elsewhere.
+  const holder = document.createElement("template");
+  holder.innerHTML = html;
+  return holder.content.firstElementChild;
+}
+
+function replaceRow(old, fresh) {
+  const box = old.querySelector("input[type=checkbox]");
+  const freshBox = fresh.querySelector("input[type=checkbox]");
+  if (box && freshBox) {
+    // A chosen breaker keeps the epoch that its chooser saw.
+    freshBox.checked = box.checked;
+    if (box.checked) freshBox.value = box.value;
+  }
+  const focused = old.contains(document.activeElement) ? document.activeElement.tagName : null;
+  old.replaceWith(fresh);
+  if (focused) fresh.querySelector(focused === "INPUT" ? "input" : "a")?.focus({ preventScroll: true });
+}
+
+function apply(news) {
+  skew = Date.parse(news.at) - Date.now();
+  const head = document.getElementById("head");
+  const freshHead = element(news.head);
+  if (head.innerHTML !== freshHead.innerHTML) {
+    // An alert is spoken when it comes, not each time a clock moves.
+    const banners = (part) => [...part.querySelectorAll(".banner")].map((each) => each.textContent).join("\n");
+    if (banners(head) === banners(freshHead)) {
+      head.querySelector(".summary").replaceWith(freshHead.querySelector(".summary"));
+    } else {
+      head.replaceWith(freshHead);
+    }
+  }
+  const rows = new Map([...table.rows].map((row) => [row.dataset.name, row]));
+  for (const [name, html] of Object.entries(news.rows)) {
+    const fresh = element(html);
+    const old = rows.get(name);
+    if (old) replaceRow(old, fresh);
+    rows.set(name, fresh);
+  }
+  const order = news.order.filter((name) => rows.has(name));
+  const known = new Set(order);
+  for (const [name, row] of rows) if (!known.has(name)) row.remove();
+  const within = table.contains(document.activeElement) ? document.activeElement : null;
+  order.forEach((name, place) => {
+    const row = rows.get(name);
+    if (table.rows[place] !== row) table.insertBefore(row, table.rows[place] ?? null);
+  });
+  within?.focus({ preventScroll: true });
+  if (shown !== null && shown in news.rows) load(shown, false);
+  tickClocks();
+}
+
+// -- fresh news ----------------------------------------------------------------------------------------------
+
+function address(path, more = "") {
+  const here = new URLSearchParams(location.search);
+  const query = new URLSearchParams(more);
+  for (const name of ["search", "show", "offset", "limit"]) if (here.get(name)) query.set(name, here.get(name));
+  return `${base}${path}?${query}`;
+}
+
+function listen() {
+  const source = new EventSource(address("/events", "rows=1"));
+  const hear = (event) => {
+    link.textContent = "Live";
+    apply(JSON.parse(event.data));
+  };
+  source.addEventListener("snapshot", hear);
+  source.addEventListener("update", hear);
+  source.onerror = () => {
+    link.textContent = "Reconnecting…";
+    if (source.readyState === EventSource.CLOSED) poll();
+  };
+}
+
+async function poll() {
+  try {
+    const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+    if (!answer.ok) throw new Error(answer.status);
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const rows = {};
+    for (const row of fresh.querySelectorAll("#breakers tbody tr")) rows[row.dataset.name] = row.outerHTML;
+    const at = fresh.querySelector("#head .summary time").dateTime;
+    apply({ at, head: fresh.getElementById("head").outerHTML, rows, order: Object.keys(rows) });
+    link.textContent = "Asking every 3 s";
+  } catch {
+    link.textContent = "No answer; asking again";
+  }
+  clearTimeout(pollTimer);
+  pollTimer = setTimeout(poll, 3000);
+}
+
+// -- the drawer ----------------------------------------------------------------------------------------------
+
+async function load(name, isNew) {
+  if (loading && !isNew) return;
+  const content = drawer.querySelector(".content");
+  if (!isNew && (content.contains(document.activeElement) || content.querySelector("input:not([type=hidden])")?.value)) {
+    return; // somebody is at work in there; what he saw stays until he is done
+  }
+  loading = true;
+  try {
+    const answer = await fetch(`${base}/b/${encodeURIComponent(name)}?part=1`, { headers: { accept: "text/html" } });
+    const html = await answer.text();
+    if (shown !== name) return;
+    const open = [...content.querySelectorAll("details")].map((each) => each.open);
+    const holder = document.createElement("template");
+    holder.innerHTML = html;
+    content.replaceChildren(holder.content);
+    if (!isNew) content.querySelectorAll("details").forEach((each, place) => { each.open = open[place] ?? false; });
+    tickClocks();
+  } finally {
+    loading = false;
+  }
+}
+
+function openDrawer(name) {
+  shown = name;
+  drawer.setAttribute("aria-label", `Breaker ${name}`);
+  drawer.querySelector(".content").replaceChildren();
+  drawer.showModal();
+  load(name, true);
+}
+
+// -- actions -------------------------------------------------------------------------------------------------
+
+async function send(form, button) {
+  const fields = new FormData(form, button);
+  button.disabled = true;
+  try {
+    const answer = await fetch(button.formAction, {
+      method: "POST",
+      headers: { accept: "application/json" },
+      body: new URLSearchParams(fields),
+    });
+    const result = await answer.json();
+    const several = result.results?.map((each) => each.text).join(" ");
+    say(several ?? result.detail ?? result.text ?? "Done.");
+    if (answer.ok) form.reset();
+    if (answer.ok && form.id === "bulk") {
+      for (const box of form.querySelectorAll("input[type=checkbox]")) box.checked = false;
+    }
+    button.disabled = false;
+    if (shown !== null && (answer.ok || answer.status === 409)) load(shown, true);
+  } catch {
+    say("No answer: load the page to see what is.");
+  } finally {
+    button.disabled = false;
+  }
+}
+
+if (table) {
+  document.addEventListener("submit", (event) => {
+    const button = event.submitter;
+    if (!button?.classList.contains("act")) return;
+    event.preventDefault();
+    if (event.target.id === "bulk" && !event.target.querySelector("input[type=checkbox]:checked")) {
+      say("Choose at least one breaker.");
+      return;
+    }
+    send(event.target, button);
+  });
+  table.addEventListener("click", (event) => {
+    const anchor = event.target.closest("th a");
+    if (!anchor || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+    event.preventDefault();
+    openDrawer(anchor.closest("tr").dataset.name);
+  });
+  drawer.querySelector(".close").addEventListener("click", () => drawer.close());
+  drawer.addEventListener("click", (event) => { if (event.target === drawer) drawer.close(); });
+  drawer.addEventListener("close", () => {
+    const name = shown;
+    shown = null;
+    [...table.rows].find((row) => row.dataset.name === name)?.querySelector("a").focus();
+  });
+  document.querySelector("#filter select").addEventListener("change", (event) => event.target.form.requestSubmit());
+  document.querySelector("#filter input").addEventListener("input", (event) => {
+    const sought = event.target.value.trim().toLowerCase();
+    for (const row of table.rows) row.hidden = !row.dataset.name.toLowerCase().includes(sought);
+  });
+  if (document.body.dataset.live === "events" && "EventSource" in window) listen();
+  else poll();
+}
+setInterval(tickClocks, 1000);
