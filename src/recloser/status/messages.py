@@ -144,7 +144,9 @@ class Answered:
 def as_json(content: object, status: int = 200, kind: str = "application/json") -> Answered:
     """Answer with JSON."""
     text = json.dumps(content, ensure_ascii=True, separators=(",", ":"))
-    return Answered(status, kind, text.replace("<", "\\u003c").encode())  # no markup, whoever guesses the type
+    return Answered(
+        status, kind, text.replace("<", "\\u003c").encode()
+    )  # no markup, whoever guesses the type
 
 
 def as_text(text: str, status: int = 200) -> Answered:
@@ -191,9 +193,7 @@ def _from_json(body: bytes) -> dict[str, list[str]]:
     form: dict[str, list[str]] = {}
     members = cast("dict[str, Any]", content)
     for name, value in members.items():
-        values: list[Any] = (
-            value if isinstance(value, list) else [] if value is None else [value]
-        )
+        values: list[Any] = value if isinstance(value, list) else [] if value is None else [value]
         if not all(isinstance(each, str | int | float) and not isinstance(each, bool) for each in values):
             raise RefusedError(
                 400, "Bad request", "Every member must be a text, a number, or a list of these."

@@ -219,7 +219,7 @@ def _buttons(view: View, *pieces: str) -> str:
 def _wish() -> str:
     return (
         '<label>Reason <input name="reason" required maxlength="200" autocomplete="off"></label>'
-        '<label>For <input name="for" placeholder="10m, 2h; empty: until ended" size="18" autocomplete="off" '
+        '<label>For (empty: until ended) <input name="for" placeholder="such as 10m, 2h" size="18" autocomplete="off" '
         r'pattern="\s*[0-9]+(\.[0-9]+)?\s?(s|sec|m|min|h|d)?\s*"></label>'
     )
 
@@ -289,11 +289,18 @@ def _timeline(transitions: Sequence[Mapping[str, Any]], title: str) -> str:
         items += (
             f'<li><time datetime="{text(each["at"])}">{_clock(each["at"])}</time> <b>{text(each["breaker"])}</b> '
             f'<span class="state {text(each["new"])}">{text(each["new"].replace("_", "-"))}</span>{text(modes)}: '
-            f"{text(each['cause']['text'])}{process}</li>"
+            f"{text(_cause(each['cause']))}{process}</li>"
         )
     if not items:
         return ""
     return f'<section class="timeline"><h3>{title}</h3><ol>{items}</ol></section>'
+
+
+def _cause(cause: Mapping[str, Any]) -> str:
+    if cause["by"]:
+        return f"{'reset ' if cause['rule'] == 'reset' else ''}by {cause['by']}: {cause['why']}"
+    told: str = cause["text"]
+    return told
 
 
 def _beliefs(entry: Entry) -> str:
