@@ -1,4 +1,4 @@
-"""The command line: `recloser demo`, `check`, `alerts`, `dashboard`, `work` and `queue`."""
+"""The command line: `recloser demo`, `check`, `alerts`, `dashboard`, `work`, `queue`, and those of a fleet."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from recloser.core.errors import ConfigurationError, Problem, RecloserError
 from recloser.core.policy import Policy
 from recloser.deferred.commands import add_commands
 from recloser.deferred.queue import QueueError
+from recloser.status import terminal
 
 DEMO_NEEDS: Final = {  # each shop's packages, and the extra that brings them
     "fastapi": ("demo", ("cachetools", "fastapi", "httpx2", "prometheus_client", "rich", "uvicorn")),
@@ -93,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     for command, (file, what) in SHIPPED.items():
         shipped = commands.add_parser(command, help=f"print {what}")
         shipped.set_defaults(run=_shipped, file=file)
+    terminal.add_commands(commands)
     return parser
 
 

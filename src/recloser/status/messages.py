@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 from urllib.parse import parse_qsl
@@ -193,10 +193,16 @@ def _from_json(body: bytes) -> dict[str, list[str]]:
     form: dict[str, list[str]] = {}
     members = cast("dict[str, Any]", content)
     for name, value in members.items():
-        values: list[Any] = value if isinstance(value, list) else [] if value is None else [value]
+        values = _listed(value)
         if not all(isinstance(each, str | int | float) and not isinstance(each, bool) for each in values):
             raise RefusedError(
                 400, "Bad request", "Every member must be a text, a number, or a list of these."
             )
         form[name] = [str(each) for each in values]
     return form
+
+
+def _listed(value: Any) -> list[Any]:
+    if isinstance(value, list):
+        return list(cast("Iterable[Any]", value))
+    return [] if value is None else [value]

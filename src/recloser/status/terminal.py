@@ -1,0 +1,212 @@
+"""`recloser status`, `watch` and the actions: the fleet in a terminal."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final
+
+from recloser.core.errors import RecloserError
+from recloser.core.log import logger
+from recloser.status import plaintext
+from recloser.status.markup import duration
+from recloser.status.messages import RefusedError
+from recloser.status.redaction import plain
+from recloser.status.sources import Source, SourceError, StoreSource, UrlSource
+from recloser.steering import Action
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+ACTIONS: Final = {
+    "open": (Action.FORCE_OPEN, "refuse every call"),
+    "close": (Action.FORCE_CLOSED, "admit and count every call, never trip"),
+    "shadow": (Action.SHADOW, "decide and report, never refuse"),
+    "auto": (Action.AUTO, "return to normal"),
+    "reset": (Action.RESET, "close, forget counts and backoff, keep the mode"),
+}
+FAILED: Final = 1
+NOT_CLOSED: Final = 3
+CONFLICT: Final = 4
+COLOURS: Final = {"open": "31", "half_open": "33", "closed": "32"}
+INTERVAL: Final = 1.0  # seconds
+
+
+def add_commands(commands: Commands) -> None:
+    """Declare the commands of a fleet."""
+    status = commands.add_parser(
+        "status", help="show every breaker, worst first; exit status 3 if one is not closed"
+    )
+    status.set_defaults(run=_status)
+    watch = commands.add_parser("watch", help="the same, live")
+    watch.set_defaults(run=_watch)
+    for name, (action, effect) in ACTIONS.items():
+        acting = commands.add_parser(name, help=f"{effect}; exit status 4 if it has changed meanwhile")
+        acting.add_argument("names", nargs="+", metavar="NAME", help="of a breaker")
+        acting.add_argument("--reason", required=True, help="why, for everybody who looks")
+        acting.add_argument("--by", default="", help="who, with --store; by default the user of this machine")
+        if action.may_end:
+            acting.add_argument(
+                "--for", dest="seconds", default="", metavar="10m", help="end it after so long"
+            )
+        acting.set_defaults(run=_act, action=action)
+        _add_source(acting)
+    for reading in (status, watch):
+        _add_source(reading)
+
+
+def _add_source(command: argparse.ArgumentParser) -> None:
+    where = command.add_mutually_exclusive_group(required=True)
+    where.add_argument("--store", metavar="URL", help="the fleet's store, as declared")
+    where.add_argument("--url", help="of an application's admin endpoint")
+    command.add_argument(
+        "--namespace", default="recloser", help="of the store, as declared (default: %(default)s)"
+    )
+    command.add_argument(
+        "--header",
+        action="append",
+        default=[],
+        metavar="NAME:VALUE",
+        help="to send with --url; or set RECLOSER_TOKEN for a bearer token",
+    )
+    command.add_argument("--json", action="store_true", help="write JSON")
+
+
+def _source(options: argparse.Namespace) -> Source:
+    if options.store:
+        return StoreSource(options.store, options.namespace)
+    headers: dict[str, str] = {}
+    for text in options.header:
+        name, colon, value = text.partition(":")
+        if not colon or not name.strip():
+            raise SourceError("--header must be NAME:VALUE")
+        headers[name.strip()] = value.strip()
+    return UrlSource(options.url, headers)
+
+
+def _status(options: argparse.Namespace) -> int:
+    try:
+        source = _source(options)
+        try:
+            told = source.overview()
+        finally:
+            source.close()
+    except RecloserError as error:
+        return _complain(str(error))
+    if options.json:
+        print(json.dumps(told, indent=2))  # noqa: T201 - the command's output
+    else:
+        print("\n".join(_lines(told)))  # noqa: T201
+    counts = told["counts"]
+    return NOT_CLOSED if counts["open"] or counts["half_open"] else 0
+
+
+def _act(options: argparse.Namespace) -> int:
+    logger().addHandler(logging.NullHandler())  # what is done is told below
+    by = plain(options.by or getpass.getuser(), 150)
+    try:
+        source = _source(options)
+        try:
+            seconds: str = getattr(options, "seconds", "")
+            outcomes = source.act(options.action, options.names, options.reason, seconds, by)
+        finally:
+            source.close()
+    except RefusedError as refused:
+        return _complain(refused.text)
+    except RecloserError as error:
+        return _complain(str(error))
+    if options.json:
+        print(json.dumps([outcome.described() for outcome in outcomes], indent=2))  # noqa: T201
+    else:
+        for outcome in outcomes:
+            stream = sys.stdout if outcome.status == 200 else sys.stderr
+            print(outcome.text, file=stream)
+    statuses = {outcome.status for outcome in outcomes}
+    if statuses == {200}:
+        return 0
+    return CONFLICT if 409 in statuses else FAILED
+
+
+def _watch(options: argparse.Namespace) -> int:
+    if find_spec("rich") is None:
+        return _complain('watch needs rich: pip install "recloser[cli]"')
+    from rich.console import Console, Group  # noqa: PLC0415 - only watching needs its extra
+    from rich.live import Live  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    try:
+        source = _source(options)
+    except RecloserError as error:
+        return _complain(str(error))
+    try:
+        with Live(
+            Text("looking…"), console=Console(), auto_refresh=False, screen=sys.stdout.isatty()
+        ) as live:
+            while True:
+                try:
+                    told = source.overview()
+                    shown = Group(Text(plain(plaintext.summary(told), 1000)), _table(told))
+                    live.update(shown, refresh=True)
+                except RecloserError as error:
+                    live.update(Text(str(error), style="red"), refresh=True)
+                time.sleep(INTERVAL)
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        source.close()
+
+
+def _table(told: Mapping[str, Any]) -> Table:
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    styles = {"open": "bold red", "half_open": "yellow", "closed": "green"}
+    table = Table("breaker", "state", "since", "why", "calls/s", "rejected/s", "workers", expand=True)
+    for entry in told["breakers"]:
+        rates: dict[str, float] = entry["rates"] or {}
+        agreed, mode = entry["agreement"], entry["mode"]
+        state = entry["state"].replace("_", "-")
+        if mode["mode"] != "auto":
+            state += f" ({mode['mode'].replace('_', ' ')})"
+        cause = entry["cause"]["text"] if entry["cause"] is not None and entry["severity"] else ""
+        why = f"{mode['by']}: {mode['reason']}" if mode["mode"] != "auto" else cause
+        cells = (
+            Text(plain(entry["name"])),
+            Text(plain(state), style=styles.get(entry["state"], "")),
+            Text(duration(entry["elapsed"]) if entry["since"] else ""),
+            Text(plain(why)),
+            Text(f"{rates['calls']:.1f}" if rates else ""),
+            Text(f"{rates['rejected']:.1f}" if rates else ""),
+            Text(f"{agreed['agree']} of {agreed['workers']}"),
+        )
+        table.add_row(*cells)
+    return table
+
+
+def _lines(told: Mapping[str, Any]) -> list[str]:
+    # Nothing from elsewhere may move the cursor.
+    entries = told["breakers"]
+    width = max((len(entry["name"]) for entry in entries), default=0)
+    colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    lines = [plain(plaintext.summary(told), 1000), ""]
+    for entry in entries:
+        name, line = plain(entry["name"]), plaintext.line_of(entry)
+        line = "".join(each if each.isprintable() else " " for each in line)
+        colour = COLOURS.get(entry["state"])
+        shown = f"\x1b[{colour}m{line}\x1b[0m" if colours and colour else line
+        lines.append(f"{name:<{width}}  {shown}".rstrip())
+    return lines
+
+
+def _complain(text: str) -> int:
+    print(f"recloser: {text}", file=sys.stderr)  # noqa: T201 - the command's output
+    return FAILED
