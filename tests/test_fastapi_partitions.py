@@ -39,6 +39,10 @@ async def own_page(user: Annotated[str, Depends(current_user)]):
     return PlainTextResponse(f"for {user}", headers={"cache-control": "private"})
 
 
+async def cached_page():
+    return "shared"
+
+
 class Shop:
     """An application with one guarded page, and a circuit that can be opened."""
 
@@ -526,6 +530,16 @@ def test_a_shared_page_of_a_secured_route_is_not_served_before_its_check(scheme)
     assert early.ask(None, "/page?key=k").status == early.ask("a", **asked).status == 503
     assert late.ask("a", **asked).body == b'"shared"'
     assert late.ask(None).status == 401
+
+
+@pytest.mark.parametrize("stale", [plans.stale(600, shared=True), plans.stale(600, per=current_user)])
+def test_a_new_token_finds_the_page_all_the_same(stale):
+    """A proxy that signs users in renews what it says of them."""
+    shop = Shop(own_page if stale.per else cached_page, stale=stale)
+    for token in ("old", "new"):
+        told = shop.ask("a", headers=[("X-Forwarded-Access-Token", token), ("X-Auth-Token", token)])
+        assert told.status == 200
+        shop.open()
 
 
 def test_a_shared_page_of_an_open_route_is_served_early():

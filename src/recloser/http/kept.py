@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from recloser.http import fields, freshness
 from recloser.http.messages import Headers, Request, Response
-from recloser.http.storable import kept_headers
+from recloser.http.storable import WHO_ASKS, kept_headers
 
 MAX_VARIANTS: Final = 8
 DEFAULT_MAX_BODY: Final = 1_000_000  # bytes
@@ -54,7 +54,9 @@ _FOR_WHOM: Final = frozenset(
     }
 )
 _LONGEST_NAME: Final = 64  # characters: what is known of names is remembered
-_FOR_NOBODY: Final = frozenset({"user-agent", "sec-fetch-user", "sec-fetch-site"})
+# Known credentials are for the rules of what may be kept: where a partition or an author's word lifts those, a new
+# token is no reason to find nothing.
+_FOR_NOBODY: Final = frozenset({"user-agent", "sec-fetch-user", "sec-fetch-site", *WHO_ASKS})
 
 Selection: TypeAlias = tuple[tuple[str, str | None], ...]
 

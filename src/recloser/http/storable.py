@@ -20,7 +20,7 @@ _OF_A_USER: Final = frozenset({"credentials", "user"})
 LONGEST_TARGET: Final = 2048  # characters of path and query
 _HOST: Final = re.compile(r"(?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?", re.IGNORECASE)
 # No standard's, but where APIs look for a key, and where proxies that sign users in put them.
-_WHO_ASKS: Final = (
+WHO_ASKS: Final = (
     *(
         "x-api-key",
         "x-api-token",
@@ -98,7 +98,7 @@ REQUEST_RULES: Final = (
         "credentials",
     ),
     RequestRule("personal", "the request carries a cookie", _carries("cookie"), "credentials"),
-    RequestRule("personal", "the request says who asks", _carries(*_WHO_ASKS), "credentials"),
+    RequestRule("personal", "the request says who asks", _carries(*WHO_ASKS), "credentials"),
     RequestRule(
         "personal",
         "a credential of a security scheme was used",
