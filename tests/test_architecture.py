@@ -32,7 +32,7 @@ ARROWS = {
     "retry": {"core"},
     "testing": {"http", "core"},
     "deferred": {"http", "stores", "config", "core"},
-    "demo": {"django", "asgi", "http", "registry", "config", "core"},
+    "demo": {"django", "asgi", "http", "stores", "registry", "config", "core"},
     "cli": {"deferred", "demo", "status", "http", "stores", "steering", "registry", "config", "core"},
     "__init__": {"registry", "core"},
 }
