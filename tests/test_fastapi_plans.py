@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from fastapi import FastAPI, WebSocket
+from fastapi import FastAPI, HTTPException, WebSocket
 from starlette.requests import Request
 from starlette.templating import Jinja2Templates
 
@@ -143,3 +143,31 @@ async def test_a_plan_of_a_websocket_is_an_error_at_start(step):
     assert isinstance(told.error, ConfigurationError)
     [problem] = told.error.problems
     assert problem.fix == "can never answer: a WebSocket is refused with a 503 or closed, so leave it out"
+
+
+async def test_a_plan_that_names_404_serves_it_again():
+    """That there is no such item is an answer too, where the author says so; by default it is not kept."""
+    for statuses, expected in (({200, 404}, 404), ({200}, 503)):
+        app = FastAPI()
+        clock = Clock()
+        registry = shop(clock)
+        install(app, registry, cache=cache(clock))
+
+        @app.get("/items/{number}")
+        @guard("inventory", plan=[plans.stale(600, statuses=statuses)])
+        async def item(number: int) -> None:
+            raise HTTPException(404, "no such item")
+
+        first = await ask(app, "/items/5", headers=[("If-None-Match", "*")])
+        assert first.status == 404
+        open_circuit(registry)
+        again = await ask(app, "/items/5", headers=[("If-None-Match", "*")])
+        assert again.status == expected
+
+
+@pytest.mark.parametrize("statuses", [{206}, {500}, [], "200", 200, {200, "404"}, {304}], ids=repr)
+def test_statuses_that_cannot_be_kept(statuses):
+    """Parts, errors and what has no body are no pages."""
+    with pytest.raises(ConfigurationError) as caught:
+        plans.stale(600, statuses=statuses)
+    assert "must be a list of some of 200, 203, 300, 301, 308, 404, 410" in str(caught.value)

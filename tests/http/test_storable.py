@@ -165,3 +165,16 @@ def test_headers_of_one_receiver_are_not_kept():
         ("content-length", "4"),
     )
     assert [name for name, _ in kept_headers(headers)] == ["content-type", "date", "etag", "link", "link"]
+
+
+def test_a_plan_may_name_other_statuses():
+    """Those that may be kept without an explicit lifetime, where a plan wants them (RFC 9110 §15.1)."""
+    keeping = Keeping(statuses=frozenset({200, 404}))
+
+    assert obstacle(PLAIN, response(status=404), keeping) is None
+    assert obstacle(PLAIN, GOOD, keeping) is None
+    assert (
+        obstacle(PLAIN, response(status=404, cache_control="no-store"), keeping).section
+        == "RFC 9111 §5.2.2.5"
+    )
+    assert obstacle(PLAIN, response(status=410), keeping).section == "RFC 9111 §3"

@@ -117,7 +117,7 @@ def _make_stale(value: Any, _: Mapping[str, Any]) -> Strategy:
     if not isinstance(value, Mapping):
         return plans.stale(value)
     options = {str(key): option for key, option in cast("Mapping[object, Any]", value).items()}
-    known: Mapping[str, None] = dict.fromkeys(("seconds", "per", "shared"))
+    known: Mapping[str, None] = dict.fromkeys(("seconds", "per", "shared", "statuses"))
     problems = [
         Problem(f"stale.{name}", repr(option), f"is no option of stale{nearest(name, known)}")
         for name, option in options.items()

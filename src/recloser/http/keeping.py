@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, TypeAlias
@@ -18,6 +19,11 @@ Per: TypeAlias = Callable[..., Any]
 _WHAT_TO_RETURN: Final = "return what never changes about the user, a str, int or UUID such as a primary key"
 
 
+# What may be kept without an explicit lifetime (RFC 9110 §15.1), has a body, and is whole.
+KEEPABLE: Final = frozenset({200, 203, 300, 301, 308, 404, 410})
+ORDINARY: Final = frozenset({200})
+
+
 @dataclass(frozen=True, slots=True)
 class Keeping:
     """What a plan's `stale` asks of the cache.
@@ -26,11 +32,13 @@ class Keeping:
         per: Names the partition; `None`: responses are kept for everybody.
         shared: Cookies and credentials of a request do not make its response personal, says the author.
         seconds: How long past its freshness a response may be served.
+        statuses: Of the responses that are kept.
     """
 
     per: Per | None = None
     shared: bool = False
     seconds: float = math.inf
+    statuses: AbstractSet[int] = ORDINARY
 
 
 def partition(per: Per, value: object) -> str:

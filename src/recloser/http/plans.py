@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -16,7 +16,7 @@ from recloser.http.computed import Compute, Function
 from recloser.http.deferring import LONGEST_BODY, Defer
 from recloser.http.failure import Trouble
 from recloser.http.fixed import Claim, Fixed, Json, encoded_json, read_headers
-from recloser.http.keeping import Per
+from recloser.http.keeping import KEEPABLE, ORDINARY, Per
 from recloser.http.messages import Request, Response
 from recloser.http.page import Template
 from recloser.http.stale import Stale
@@ -30,7 +30,12 @@ NO_FUNCTION: Final = 'must be a function of the request and the error; in a decl
 NO_TASK: Final = 'must be a task of a recloser.deferred.Queue; in a declaration, "pkg.module:name"'
 
 
-def stale(seconds: float | timedelta, per: Per | None = None, shared: bool = False) -> Strategy:
+def stale(
+    seconds: float | timedelta,
+    per: Per | None = None,
+    shared: bool = False,
+    statuses: Collection[int] = ORDINARY,
+) -> Strategy:
     """Answer GET and HEAD with the last good response to this very request.
 
     Nothing is kept from requests with cookies or credentials, nor against a response's own Cache-Control.
@@ -43,6 +48,7 @@ def stale(seconds: float | timedelta, per: Per | None = None, shared: bool = Fal
             Private responses are then kept too, for that user alone; where it returns nothing or raises, none is.
         shared: Keep responses to requests with cookies and credentials for everybody: none depends on them, by your
             word.
+        statuses: Of the responses that are kept: 200, 203, 300, 301, 308, 404 or 410.
 
     Raises:
         ConfigurationError: Lists what is wrong with the arguments.
@@ -60,9 +66,20 @@ def stale(seconds: float | timedelta, per: Per | None = None, shared: bool = Fal
     elif shared and per is not None:
         fix = "must be left out beside per: what is kept for one user is not shared"
         problems.append(Problem("shared", repr(shared), fix))
+    kept = _statuses(statuses)
+    if not kept:
+        known = ", ".join(map(str, sorted(KEEPABLE)))
+        problems.append(Problem("statuses", repr(statuses), f"must be a list of some of {known}"))
     if problems:
         raise ConfigurationError(problems)
-    return Stale(float(number), per, shared)
+    return Stale(float(number), per, shared, kept)
+
+
+def _statuses(value: object) -> AbstractSet[int]:
+    is_list = isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping)
+    found: list[object] = list(cast("Collection[object]", value)) if is_list else []
+    right = all(isinstance(status, int) and status in KEEPABLE for status in found)
+    return frozenset(cast("list[int]", found)) if right else frozenset()
 
 
 def _is_hashable(value: object) -> bool:

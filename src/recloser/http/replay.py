@@ -53,7 +53,7 @@ def replay(request: Request, kept: Kept, *, age: int, max_stale: float, detail: 
     )
     if request.partition:
         headers = _for_its_user(headers)
-    if _not_modified(request, kept.response):
+    if kept.response.status < 300 and _not_modified(request, kept.response):  # RFC 9110 §13.2.1
         return Response(304, _for_not_modified(headers))
     headers += (("content-length", str(len(kept.response.body))),)
     return Response(kept.response.status, headers, kept.response.body)

@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 
 from recloser.http import problem
 from recloser.http.failure import Trouble
-from recloser.http.keeping import Keeping, Per
+from recloser.http.keeping import ORDINARY, Keeping, Per
 from recloser.http.kept import Cache, Kept
 from recloser.http.messages import Request, Response
 from recloser.http.replay import may_replay, replay
@@ -27,12 +27,13 @@ class Stale(Strategy):
     seconds: float
     per: Per | None = None
     shared: bool = False
+    statuses: AbstractSet[int] = ORDINARY
     cache: Cache | None = field(default=None, compare=False, repr=False)
 
     @property
     def keeping(self) -> Keeping:
         """For everybody, or for one user."""
-        return Keeping(self.per, self.shared, self.seconds)
+        return Keeping(self.per, self.shared, self.seconds, self.statuses)
 
     @property
     def waits(self) -> bool:
@@ -59,7 +60,7 @@ class Stale(Strategy):
         return self._served(cache, own, error, await found)
 
     def _served(self, cache: Cache, own: Request, error: Trouble, kept: Kept | None) -> Response | None:
-        if kept is None:
+        if kept is None or kept.response.status not in self.statuses:
             return None
         detail = problem.detail_token(error)
         return replay(own, kept, age=cache.age(kept), max_stale=self.seconds, detail=detail)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeVar
 
 from recloser.http import fields
-from recloser.http.keeping import Keeping
+from recloser.http.keeping import ORDINARY, Keeping
 from recloser.http.messages import Headers, Request, Response, joined
 
 PUBLIC: Final = Keeping()
@@ -121,8 +121,10 @@ REQUEST_RULES: Final = (
     ),
 )
 _POLICIES: Final = ("content-security-policy", "content-security-policy-report-only")
+STATUS_RULE: Final = ResponseRule(
+    "RFC 9111 §3", "its status is none that the plan keeps", lambda response: response.status not in ORDINARY
+)
 RESPONSE_RULES: Final = (
-    ResponseRule("RFC 9111 §3", "the status is not 200", lambda response: response.status != 200),
     ResponseRule("RFC 9111 §5.2.2.5", "it says no-store", _says("no-store")),
     ResponseRule("RFC 9111 §5.2.2.4", "it says no-cache", _says("no-cache")),
     ResponseRule("RFC 9111 §5.2.2.7", "it says private", _says("private"), "user"),
@@ -161,6 +163,8 @@ def obstacle(
     """
     lifted = _lifted(keeping)
     of_request = next((rule for rule in _standing(REQUEST_RULES, lifted) if rule.applies(request)), None)
+    if of_request is None and response.status not in keeping.statuses:
+        return STATUS_RULE
     return of_request or next(
         (rule for rule in _standing(RESPONSE_RULES, lifted) if rule.applies(response)), None
     )
