@@ -1,0 +1,271 @@
+"""The page in a real browser, over a real fleet: two uvicorn workers that share a SQLite store."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+CHROMIUM = Path("/usr/bin/chromium")
+PATIENCE = 20.0  # seconds; no wait is longer
+
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs chromium: apt-get install chromium")
+
+
+class Site:
+    def __init__(self, folder: Path) -> None:
+        self.broken = folder / "broken"
+        self.store = f"sqlite:///{folder / 'store.db'}"
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        command = [
+            "uvicorn",
+            "watched_shop:app",
+            "--workers",
+            "2",
+            "--port",
+            str(port),
+            "--log-level",
+            "critical",
+        ]
+        environment = {**os.environ, "STORE": self.store, "BROKEN": str(self.broken)}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            env=environment,
+            cwd=Path(__file__).parent,
+            start_new_session=True,
+        )
+
+    def ready(self) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            try:
+                # Each call on a connection of its own, so that both workers begin.
+                httpx.get(f"{self.url}/call/payments")
+                if len(self.status()["workers"]) == 2:
+                    return
+            except httpx.HTTPError:
+                pass
+            time.sleep(0.1)
+        raise AssertionError("the shop did not start")
+
+    def status(self):
+        return httpx.get(f"{self.url}/breakers/", headers={"cookie": "user=ann"}).json()
+
+    def entry(self, name):
+        return next(entry for entry in self.status()["breakers"] if entry["name"] == name)
+
+    def call(self, name: str = "inventory", times: int = 1) -> list[str]:
+        return [httpx.get(f"{self.url}/call/{name}").json()["outcome"] for _ in range(times)]
+
+    def end(self) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    site = Site(tmp_path_factory.mktemp("site"))
+    try:
+        site.ready()
+        yield site
+    finally:
+        site.end()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(site, browser):
+    """Ann's page; whatever its console complains about fails the test."""
+    yield from visited(site, browser)
+
+
+def visited(site, browser, **settings):
+    context = browser.new_context(**settings)
+    context.add_cookies([{"name": "user", "value": "ann", "url": site.url}])
+    context.set_default_timeout(PATIENCE * 1000)
+    page = context.new_page()
+    complaints = []
+    page.on("console", lambda message: message.type == "error" and complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(f"{site.url}/breakers/")
+    yield page
+    context.close()
+    assert not [text for text in complaints if "409" not in text]
+
+
+def row(page, name):
+    return page.locator(f'#breakers tr[data-name="{name}"]')
+
+
+def says(locator, text):
+    expect(locator).to_contain_text(text, timeout=PATIENCE * 1000)
+
+
+def test_the_page_follows_a_trip_and_a_recovery(site, page):
+    """Without being loaded again: why it opened, who agrees, and that it closed."""
+    says(page.locator("#link"), "Live")
+    site.broken.touch()
+    assert "refused" in site.call(times=8)
+    says(row(page, "inventory"), "3 consecutive failures >= 3")
+    says(row(page, "inventory"), "2 of 2 agree")
+    assert page.locator("#breakers tbody tr").first.get_attribute("data-name") == "inventory"
+    page.click('tr[data-name="inventory"] th a')
+    says(page.locator("dialog"), "<b>cannot</b> reach https://***@inventory.example/")
+    page.keyboard.press("Escape")
+    site.broken.unlink()
+    deadline = time.monotonic() + PATIENCE
+    while site.call() != ["success"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    says(row(page, "inventory").locator(".state"), "closed")
+    says(page.locator("body"), "2 of 2 agree")
+
+
+@pytest.mark.parametrize(
+    ("button", "mode"),
+    [
+        ("Force open", "forced_open"),
+        ("Force closed", "forced_closed"),
+        ("Shadow", "shadow"),
+        ("Reset", "shadow"),
+        ("Automatic", "auto"),
+    ],
+)
+@pytest.mark.parametrize("how", ["mouse", "keyboard"])
+def test_each_action_by_mouse_and_by_keyboard(site, page, button, mode, how):
+    """In the drawer; the fleet obeys."""
+    says(page.locator("#link"), "Live")
+    link = row(page, "payments").locator("th a")
+    if how == "mouse":
+        link.click()
+    else:
+        link.focus()
+        page.keyboard.press("Enter")
+    form = page.locator("dialog form")
+    form.locator('[name="reason"]').fill("a browser's test")
+    act = form.get_by_role("button", name=button)
+    if how == "mouse":
+        act.click()
+    else:
+        act.focus()
+        page.keyboard.press("Enter")
+    says(page.locator("#told"), "payments, in the whole fleet")
+    deadline = time.monotonic() + PATIENCE  # a look may be a second old
+    while (entry := site.entry("payments"))["mode"]["mode"] != mode:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    if mode != "auto":
+        assert entry["mode"]["by"] == "ann"
+
+
+def test_several_chosen_at_once(site, page):
+    """By boxes, which outlive updates."""
+    says(page.locator("#link"), "Live")
+    row(page, "payments").locator("input").check()
+    row(page, "mail").locator("input").check()
+    bulk = page.locator("#bulk fieldset")
+    for button, mode in (("Shadow", "shadow"), ("Automatic", "automatic")):
+        row(page, "payments").locator("input").check()
+        row(page, "mail").locator("input").check()
+        bulk.locator('[name="reason"]').fill("both")
+        bulk.get_by_role("button", name=button).click()
+        says(page.locator("#told"), "mail, in the whole fleet")
+        if mode == "shadow":
+            says(row(page, "mail"), "shadow")
+        page.wait_for_timeout(1500)  # for the rows' next epochs
+        expect(row(page, "mail").locator("input")).not_to_be_checked()
+
+
+def test_another_operator_was_faster(site, page):
+    """The drawer's form names the epoch that was seen: a conflict, and what changed."""
+    says(page.locator("#link"), "Live")
+    row(page, "mail").locator("th a").click()
+    form = page.locator("dialog form")
+    form.locator('[name="reason"]').fill("mine")
+    seen = httpx.get(f"{site.url}/breakers/b/mail", headers={"cookie": "user=bob"}).json()
+    body = {
+        "reason": "theirs",
+        "epoch": seen["breaker"]["epoch"],
+        "token": seen["control"]["tokens"]["shadow"],
+    }
+    headers = {"cookie": "user=bob", "sec-fetch-site": "same-origin"}
+    answer = httpx.post(f"{site.url}/breakers/b/mail/shadow", json=body, headers=headers)
+    assert answer.status_code == 200
+    form.get_by_role("button", name="Force open").click()
+    says(page.locator("#told"), "mode shadow set by bob (theirs)")
+
+
+def test_forms_work_without_javascript(site, browser):
+    """Filter, breaker, action: pages and forms alone."""
+    for page in visited(site, browser, java_script_enabled=False):
+        page.fill('#filter [name="search"]', "pay")
+        page.click("#filter button")
+        assert page.locator("#breakers tbody tr").count() == 1
+        page.click('tr[data-name="payments"] th a')
+        page.fill('[name="reason"]', "no script")
+        page.get_by_role("button", name="Reset").click()
+        says(page.locator('.notice[role="status"]'), "Reset: done.")
+        says(page.locator(".timeline"), "reset by ann: no script")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_nothing(site, browser, scheme, width):
+    """Neither in the table nor in the drawer, in any colours, on any screen; nothing runs off a phone's side."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    # axe comes in by the debugger's door, which the page's policy does not guard.
+    for page in visited(site, browser, color_scheme=scheme, viewport={"width": width, "height": 844}):
+        says(page.locator("#link"), "Live")
+        assert found(Axe().run(page)) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        row(page, "payments").locator("th a").click()
+        says(page.locator("dialog"), "Timeline")
+        for summary in page.locator("dialog summary").all():
+            summary.click()
+        assert found(Axe().run(page)) == []
+
+
+def found(results):
+    violations = results.response["violations"]
+    return [
+        (each["id"], [node["html"][:200] for node in each["nodes"]])
+        for each in violations
+        if each["impact"] in ("serious", "critical")
+    ]
+
+
+def test_the_terminal_sees_the_same(site):
+    """At the store, and through the endpoint."""
+    commands = [["--store", site.store], ["--url", f"{site.url}/breakers", "--header", "cookie:user=ann"]]
+    for where in commands:
+        ran = subprocess.run(
+            [Path(sys.executable).with_name("recloser"), "status", "--json", *where],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        told = json.loads(ran.stdout)
+        assert {entry["name"] for entry in told["breakers"]} >= {"inventory", "payments", "mail"}
+        assert re.match("sqlite:", told["store"]["address"])

@@ -1,0 +1,48 @@
+"""A shop for the browser: `uvicorn watched_shop:app --workers 2`; what its dependency does is switched by a file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+
+from recloser import CallRejectedError, Registry
+from recloser.fastapi import install
+
+BROKEN = Path(os.environ["BROKEN"])
+registry = Registry(
+    {
+        "STORE": os.environ["STORE"],
+        "SECRET": "nobody knows",
+        "BREAKERS": {
+            "inventory": {"failure_threshold": 3, "recovery_timeout": 1.5, "recovery_backoff": 1},
+            "payments": {},
+            "mail": {"failure_rate_threshold": 0.5},
+        },
+    }
+)
+
+
+def who(request: Request, action: str) -> str | None:
+    return request.cookies.get("user")
+
+
+app = FastAPI()
+install(app, registry, status="/breakers", authorize=who)
+
+
+@app.get("/call/{name}")
+def call(name: str) -> dict[str, str]:
+    try:
+        return {"outcome": registry[name].call(work)}
+    except ConnectionError:
+        return {"outcome": "failure"}
+    except CallRejectedError:
+        return {"outcome": "refused"}
+
+
+def work() -> str:
+    if BROKEN.exists():
+        raise ConnectionError("<b>cannot</b> reach https://ann:hunter2@inventory.example/")
+    return "success"
