@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 
@@ -13,6 +15,7 @@ import pytest
 from core.acting import Clock, admits, fail, succeed
 from core.conftest import Build
 from recloser import CircuitBreaker, State
+from recloser.core import fork
 
 DEADLINE = 20  # for a child to end (seconds)
 
@@ -77,6 +80,7 @@ def test_c13_a_fork_inside_the_section_leaves_two_working_breakers(build: Build,
 def test_c13_a_breaker_made_on_the_eve_of_a_fork_is_renewed_too():
     """Also one that came into being after our own hook had looked: its calls in flight are the parent's."""
     code = """
+import logging
 import os
 
 def eve():
@@ -93,3 +97,32 @@ if child == 0:
 raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=DEADLINE)
+
+
+@pytest.mark.timeout(DEADLINE)
+def test_c13_what_works_with_others_locks_stands_still_before_logging_does():
+    """A hub that logs while its process forks is waited for by one who does not hold the lock of `logging` yet."""
+    finished: list[bool] = []
+
+    class AtWork:
+        def before_fork(self) -> None:
+            last = threading.Thread(target=logging.getLogger, args=("recloser.test.fork",), daemon=True)
+            last.start()
+            last.join(2)
+            finished.append(not last.is_alive())
+
+        def after_fork_in_parent(self) -> None:
+            finished.append(True)
+
+        def after_fork_in_child(self) -> None:
+            pass
+
+    hub = AtWork()
+    fork.watch(hub, first=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert finished == [True, True]

@@ -27,7 +27,9 @@ class Forkable(Protocol):
 _alive: weakref.WeakSet[Forkable] = weakref.WeakSet()
 _first: weakref.WeakSet[Forkable] = weakref.WeakSet()
 _forking = RLock()  # one fork at a time; a signal handler may fork within a fork
+_prepared: list[list[Forkable]] = []  # what stands still already in a fork that goes on to the others
 _held: list[list[Forkable]] = []
+_is_early: list[bool] = []
 
 
 def watch(one: Forkable, *, first: bool = False) -> None:
@@ -35,17 +37,44 @@ def watch(one: Forkable, *, first: bool = False) -> None:
 
     Args:
         one: What must be still while the process is copied.
-        first: It waits for others' locks while it works, and must be still before those are taken.
+        first: It waits for others' locks while it works, those of `logging` among them, and must be still before
+            those are taken.
     """
+    if first:
+        _stand_still_early()
     (_first if first else _alive).add(one)
+
+
+def _stand_still_early() -> None:
+    """Let what works with others' locks stand still before `logging` takes its own: who comes last is asked first."""
+    with _forking:
+        if not _is_early and hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no forks
+            import logging  # noqa: F401, PLC0415 - takes its lock at a fork from its import on
+
+            os.register_at_fork(before=_before_others)
+        _is_early[:] = [True]
+
+
+def _before_others() -> None:
+    _forking.acquire()
+    held = [one for one in alive() if one in _first]
+    _prepared.append(held)
+    for one in held:
+        one.before_fork()
 
 
 def _before() -> None:
     _forking.acquire()
-    everyone = alive()
-    _held.append(everyone)
-    for one in everyone:
-        one.before_fork()
+    held: list[Forkable] = []
+    if _prepared:
+        held = _prepared.pop()
+        _forking.release()
+    _held.append(held)
+    early = {id(one) for one in held}
+    for one in alive():
+        if id(one) not in early:
+            held.append(one)
+            one.before_fork()
 
 
 def _after_in_parent() -> None:
@@ -59,6 +88,7 @@ def _after_in_parent() -> None:
 def _after_in_child() -> None:
     global _forking  # noqa: PLW0603 - whoever waited for the old one is not here
     _forking = RLock()
+    _prepared.clear()
     _held.clear()
     for one in alive():  # also those made on the eve of the fork
         one.after_fork_in_child()
