@@ -14,11 +14,18 @@ SHORT = {"recovery_timeout": 0.5}
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> str:
+def file(tmp_path: Path) -> str:
+    """A SQLite store, for what only a file can suffer."""
     return f"sqlite://{tmp_path}/fleet/store.db"
 
 
-def file_of(store: str) -> Path:
+@pytest.fixture(params=["sqlite", "valkey"])
+def store(request, file: str) -> str:
+    """Each kind of store, empty."""
+    return file if request.param == "sqlite" else request.getfixturevalue("start_server")().url
+
+
+def path_of(store: str) -> Path:
     return Path(store.removeprefix("sqlite://"))
 
 
@@ -104,18 +111,18 @@ def test_a_storm_of_forks_leaves_no_torn_breaker(store):
         assert hand.ask("connection") == "up"
 
 
-def test_one_thread_however_many_breakers(tmp_path, store):
+def test_one_thread_however_many_breakers(store):
     """A process has one thread for its registry (E1)."""
     with crew(store, 1) as (hand,):
         assert hand.ask("threads") == ["MainThread", "recloser-hub"]
 
 
-def test_a_process_ends_by_itself(store):
+def test_a_process_ends_by_itself(file):
     """Neither an open hub nor a locked store keeps an interpreter from ending (E7)."""
-    with crew(store, 2) as (first, second):
+    with crew(file, 2) as (first, second):
         assert first.leave() < 5
         until(lambda: second.ask("workers") == 1)
-        holder = sqlite3.connect(file_of(store), isolation_level=None)
+        holder = sqlite3.connect(path_of(file), isolation_level=None)
         holder.execute("BEGIN EXCLUSIVE")
         try:
             assert second.leave() < 8
@@ -123,36 +130,36 @@ def test_a_process_ends_by_itself(store):
             holder.close()
 
 
-def test_a_deleted_file_is_noticed_and_seeded_again(store):
+def test_a_deleted_file_is_noticed_and_seeded_again(file):
     """Workers do not go on writing to a file that is not there (F1)."""
-    with crew(store, 2, recovery_timeout=60) as (first, second):
+    with crew(file, 2, recovery_timeout=60) as (first, second):
         first.trip()
         until(lambda: second.ask("state") == "open")
-        for path in file_of(store).parent.iterdir():
+        for path in path_of(file).parent.iterdir():
             path.unlink()
-        until(lambda: file_of(store).exists())
-        with crew(store, 1, recovery_timeout=60) as (late,):
+        until(lambda: path_of(file).exists())
+        with crew(file, 1, recovery_timeout=60) as (late,):
             until(lambda: late.ask("state") == "open")
         assert {first.ask("state"), second.ask("state")} == {"open"}
 
 
-def test_a_corrupted_file_is_set_aside(store):
+def test_a_corrupted_file_is_set_aside(file):
     """A damaged file is kept for a look, and a new one begun (F1)."""
-    with crew(store, 1) as (hand,):
+    with crew(file, 1) as (hand,):
         pass
-    file_of(store).write_bytes(b"this is no database" * 1000)
-    file_of(store).chmod(0o600)
-    with crew(store, 2) as (first, second):
+    path_of(file).write_bytes(b"this is no database" * 1000)
+    path_of(file).chmod(0o600)
+    with crew(file, 2) as (first, second):
         first.trip()
         until(lambda: second.ask("state") == "open")
-    assert list(file_of(store).parent.glob("*.damaged-*"))
+    assert list(path_of(file).parent.glob("*.damaged-*"))
     del hand
 
 
-def test_a_foreign_writer_holds_up_nobody(store):
+def test_a_foreign_writer_holds_up_nobody(file):
     """A lock held for seconds: calls go on, each worker leads itself, and the fleet meets again afterwards."""
-    with crew(store, 2) as (first, second):
-        holder = sqlite3.connect(file_of(store), isolation_level=None, check_same_thread=False)
+    with crew(file, 2) as (first, second):
+        holder = sqlite3.connect(path_of(file), isolation_level=None, check_same_thread=False)
         holder.execute("BEGIN EXCLUSIVE")
         try:
             first.trip()
@@ -179,9 +186,9 @@ def test_a_place_that_cannot_be_written_leaves_each_to_itself(tmp_path):
         hand.end()
 
 
-def test_a_full_disk_holds_up_nobody(store):
+def test_a_full_disk_holds_up_nobody(file):
     """Writes fail while the disk is full: the worker leads itself, and joins again when there is room."""
-    with crew(store, 2) as (first, second):
+    with crew(file, 2) as (first, second):
         first.ask("limit_files", size=0)
         first.trip()
         assert first.ask("state") == "open"

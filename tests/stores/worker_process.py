@@ -79,6 +79,9 @@ class Worker:
         getattr(self.registry[NAME], act)(by="ann", reason=reason)
         return act
 
+    def seen_mode(self) -> str:
+        return self.registry[NAME].mode.mode
+
     def threads(self) -> list[str]:
         return sorted(thread.name for thread in threading.enumerate())
 
