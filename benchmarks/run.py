@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Protocol
 
-from benchmarks import calls, django_requests, endpoints, failures, metrics, peers, requests, retries
+from benchmarks import calls, django_requests, endpoints, failures, fleet, metrics, peers, requests, retries
 from benchmarks.deferral import SubmissionCase
 from benchmarks.effort import Effort
 from benchmarks.imports import ImportCase
@@ -58,6 +58,11 @@ def cases(compared: Sequence[peers.Peer]) -> list[Case]:
         django_requests.wsgi(),
         django_requests.asgi(),
         SubmissionCase(),
+        fleet.closed(),
+        fleet.failing(),
+        *fleet.propagation(),
+        fleet.HungCase(),
+        fleet.LoadCase(),
     ]
 
 

@@ -104,6 +104,7 @@ def report_on(registry: Registry) -> None:
     """
     reporter = Reporter(os.environ["DEMO_FEED"], registry)
     breakers_off = os.environ.get("DEMO_BREAKERS") == "off"
+    registry.ready()  # a worker that comes in place of one that was killed knows what is open before it serves
     for name, breaker in registry.items():
         if breakers_off:
             breaker.shadow(by="recloser demo", reason="the same traffic without breakers")
