@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +20,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+
+from stores.servers import Server
 
 SECONDS = float(os.environ.get("RECLOSER_SOAK", "20"))
 WORKERS = 4
@@ -143,25 +146,60 @@ def probes_at_once(entries: list[dict[str, object]]) -> int:
     return worst
 
 
+def _hang(server: Server, chance: random.Random) -> None:
+    server.pause()
+    time.sleep(chance.uniform(0.1, 1.5))
+    server.resume()
+
+
+def _lose(server: Server, chance: random.Random) -> None:
+    """Kill the server, and let it come back with nothing."""
+    server.kill()
+    time.sleep(chance.uniform(0.0, 1.0))
+    shutil.rmtree(server.folder / "appendonlydir", ignore_errors=True)
+    server.start()
+
+
+def _restart(server: Server, chance: random.Random) -> None:
+    """Kill the server, and let it come back with what it had written."""
+    server.kill()
+    time.sleep(chance.uniform(0.0, 1.0))
+    server.start()
+
+
+def _mute(server: Server, _chance: random.Random) -> None:
+    """Cut all subscriptions, and no other connection."""
+    with server.client() as client:
+        client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+
+
+STORE_FAULTS = {"hang": _hang, "lose": _lose, "restart": _restart, "mute": _mute}
+
+
 @pytest.mark.timeout(SECONDS + 90)
-@pytest.mark.parametrize("kind", ["sqlite"])
-def test_a_fleet_under_faults(tmp_path: Path, kind: str):
+@pytest.mark.parametrize("kind", ["sqlite", "valkey"])
+def test_a_fleet_under_faults(tmp_path: Path, kind: str, start_server):
     """No request fails but by its downstream or its worker's death, probes are bounded, and all close in the end."""
     chance = random.Random(7)
-    soak = Soak(tmp_path, f"sqlite://{tmp_path}/fleet/soak.db")
+    server = start_server("--appendonly", "yes", "--save", "") if kind == "valkey" else None
+    soak = Soak(tmp_path, f"sqlite://{tmp_path}/fleet/soak.db" if server is None else server.url)
+    faults = ["failing", "failing", "slow", "well", "kill"]
+    faults += [] if server is None else ["hang", "lose", "restart", "mute"]
     try:
         soak.begin()
         end = time.monotonic() + SECONDS
         while time.monotonic() < end:
-            fault = chance.choice(["failing", "failing", "slow", "well", "kill"])
+            fault = chance.choice(faults)
             if fault == "kill":
                 soak.kill_a_worker(chance)
+            elif server is not None and fault in STORE_FAULTS:
+                STORE_FAULTS[fault](server, chance)
             else:
                 soak.mood(fault)
             time.sleep(chance.uniform(0.3, 2.0))
         soak.mood("well")
 
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + (15 if server is None else 25)
         states: dict[int, dict[str, object]] = {}
         while time.monotonic() < deadline:
             states = soak.states()
