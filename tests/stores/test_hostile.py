@@ -197,3 +197,75 @@ def test_what_is_remembered_is_bounded(fleet: Fleet):
     assert set(rounds._records) == {NAME}
     assert len(link._unsent) <= 16
     assert len(fleet[0].breaker._driver.machine.outbox) <= 64
+
+
+def test_the_longest_retry_after_of_counted_failures_reaches_the_fleet(tmp_path):
+    """The store trips on the counts of all, and for as long as a failure among them asked (C6, D4)."""
+
+    class Busy(Exception):
+        retry_after = 40.0
+
+    rates = {"failure_threshold": None, "failure_rate_threshold": 0.5, "minimum_calls": 4}
+    with fleet_in(tmp_path, 2, **rates) as fleet:
+        for member in fleet.members:
+            for _ in range(2):
+                with pytest.raises(Busy):
+                    member.breaker.call(_raise, Busy())
+        fleet.pass_time(0.3)
+
+        assert fleet.states == ["open", "open"]
+        assert 39 < fleet[1].breaker.snapshot().retry_after <= 40
+
+
+def test_a_verdict_of_an_epoch_that_has_ended_is_dropped(fleet: Fleet):
+    """The operator has reset while the probe ran: what it says is past (D1)."""
+    fleet.trip(0)
+    fleet.pass_time(10.1)
+    fleet[0].call()
+    fleet.pass_time(0.2)
+    probe = fleet[0].breaker.acquire()
+    fleet[1].breaker.reset(by="ann", reason="well again")
+    fleet.step()
+    assert fleet.states == ["closed", "closed"]
+    probe.failure(ConnectionError())
+    fleet.pass_time(0.3)
+
+    assert fleet.states == ["closed", "closed"]
+
+
+def test_all_workers_ramp_after_the_fleet_has_closed(tmp_path):
+    """Who adopts a recovery admits a growing share too (C7)."""
+    with fleet_in(tmp_path, 2, recovery_ramp=20) as fleet:
+        fleet.trip(0)
+        fleet.pass_time(10.1)
+        fleet[0].call()
+        fleet.pass_time(0.2)
+        assert fleet[0].call() == "success"
+        fleet.pass_time(0.2)
+        assert fleet.states == ["closed", "closed"]
+        for member in fleet.members:
+            answers = [member.call() for _ in range(10)]
+            assert answers.count("refused: ramp") >= 7
+        fleet.pass_time(21)
+        assert {member.call() for member in fleet.members} == {"success"}
+
+
+def test_a_probe_begun_alone_says_nothing_to_the_fleet(fleet: Fleet):
+    """The store was lost and came back within one half-open epoch: only a lease's verdict counts there (E6)."""
+    fleet.trip(0)
+    fleet.pass_time(10.1)
+    fleet[0].call()
+    fleet.pass_time(0.2)
+    fleet[1].cable.is_cut = True
+    fleet.step()
+    alone = fleet[1].breaker.acquire()
+    fleet[1].cable.is_cut = False
+    fleet.pass_time(0.5)
+    assert fleet[1].epoch == fleet[0].epoch
+    alone.success()
+    fleet.pass_time(0.3)
+
+    assert fleet.states == ["half_open", "half_open"]
+    assert fleet[0].call() == "success"
+    fleet.pass_time(0.3)
+    assert fleet.states == ["closed", "closed"]

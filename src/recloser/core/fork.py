@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from _thread import RLock
+from collections.abc import Iterable
 from typing import Protocol
 
 
@@ -57,7 +58,7 @@ def _stand_still_early() -> None:
 
 def _before_others() -> None:
     _forking.acquire()
-    held = [one for one in alive() if one in _first]
+    held = _living(_first)
     _prepared.append(held)
     for one in held:
         one.before_fork()
@@ -96,9 +97,13 @@ def _after_in_child() -> None:
 
 def alive() -> list[Forkable]:
     """Return all that are kept whole and still live, in the order in which they must be still."""
+    return _living(_first, _alive)
+
+
+def _living(*groups: Iterable[Forkable]) -> list[Forkable]:
     while True:
         try:
-            return [*_first, *_alive]
+            return [one for group in groups for one in group]
         except RuntimeError:  # another thread made a breaker meanwhile
             continue
 
