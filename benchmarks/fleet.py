@@ -96,6 +96,8 @@ class Hand:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
 
 @contextmanager
@@ -223,7 +225,7 @@ class LoadCase:
             time.sleep(0.5)
             self.server = _share(lambda: _cpu(pid), effort.hang) * 100
         with valkey() as (store, _), crew(store, 1, breakers=200) as (hand,):
-            time.sleep(2.5)
+            time.sleep(min(2.5, effort.hang * 2.5))  # until it has slowed down
             self.idle = _share(lambda: hand.ask("cpu"), effort.hang * 2) * 100
 
     def rows(self) -> list[Row]:

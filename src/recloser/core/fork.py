@@ -8,6 +8,8 @@ from _thread import RLock
 from collections.abc import Iterable
 from typing import Protocol
 
+from recloser.core.log import logger
+
 
 class Forkable(Protocol):
     """What must be still while the process is copied."""
@@ -50,8 +52,7 @@ def _stand_still_early() -> None:
     """Let what works with others' locks stand still before `logging` takes its own: who comes last is asked first."""
     with _forking:
         if not _is_early and hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no forks
-            import logging  # noqa: F401, PLC0415 - takes its lock at a fork from its import on
-
+            logger()  # imports `logging`, which takes its lock at a fork from then on
             os.register_at_fork(before=_before_others)
         _is_early[:] = [True]
 
