@@ -307,6 +307,61 @@ def test_a_route_that_only_asks_cannot_be_deferred(tmp_path):
         pass
 
 
+def test_openapi_lists_what_a_deferrable_route_answers(shop):
+    """202 with its `Location`, and 422 as FastAPI says it and as a key's other request is told; nobody else does."""
+    paths = shop.app.openapi()["paths"]
+    told = paths["/checkout"]["post"]["responses"]
+    assert set(told) == {"200", "202", "422", "503"}
+    assert told["202"]["headers"]["Location"]["schema"]["format"] == "uri-reference"
+    assert told["202"]["content"]["application/json"]["schema"]["required"] == ["id", "state", "location"]
+    assert set(told["422"]["content"]) == {"application/json", "application/problem+json"}
+    plain = paths["/plain"]["post"]["responses"]
+    assert "202" not in plain
+    assert set(plain["422"]["content"]) == {"application/json"}
+    assert shop.app.openapi() == shop.app.openapi()
+
+
+def test_openapi_keeps_the_202_and_422_that_a_route_describes_itself(shop):
+    """What it says is the author's; a route without input has the 422 of keys alone."""
+    own = {202: {"description": "Own"}, 422: {"description": "Own"}}
+    deferrable = guard("payments", plan=shop.plan)
+    shop.app.openapi_schema = None
+    shop.app.post("/own", responses=own)(deferrable(lambda: 1))
+    shop.app.post("/bare")(deferrable(lambda: 1))
+    paths = shop.app.openapi()["paths"]
+    told = paths["/own"]["post"]["responses"]
+    assert (told["202"], told["422"]) == (own[202], own[422])
+    assert set(paths["/bare"]["post"]["responses"]["422"]["content"]) == {"application/problem+json"}
+
+
+def test_openapi_knows_plans_of_dependencies_of_routes_and_of_mappings(shop, monkeypatch):
+    """However the plan was written; of a route's methods, only those that can be put off."""
+    monkeypatch.setattr(json, "checkout", shop.queue.tasks["checkout"], raising=False)
+    raw = [{"defer": "json:checkout"}]
+    registry = Registry(
+        {
+            "BREAKERS": {"payments": {}},
+            "ROUTES": {
+                "/one": {"breakers": ["payments"], "plan": raw},
+                "/each": {"breakers": ["payments"], "plan": {"payments": raw}},
+            },
+        }
+    )
+    app = FastAPI()
+    install(app, registry)
+    for path in ("/one", "/each"):
+        app.post(path)(lambda: 1)
+    both = guard("payments", plan=Plan(shop.plan))
+    app.get("/both", dependencies=[both])(lambda: 1)
+    app.post("/both", dependencies=[both])(lambda: 1)
+    app.post("/named", dependencies=[guard("payments", plan="unavailable")])(lambda: 1)
+
+    described = app.openapi()["paths"]
+    assert all("202" in described[path]["post"]["responses"] for path in ("/one", "/each", "/both"))
+    assert "202" not in described["/both"]["get"]["responses"]
+    assert "202" not in described["/named"]["post"]["responses"]
+
+
 def test_a_declaration_names_the_task(shop, monkeypatch):
     """By its module and name, with the headers that may be kept."""
     from recloser.http.declared import read_plan

@@ -1,17 +1,34 @@
-"""What the OpenAPI description of an application says of its guarded routes: that they may answer 503."""
+"""What the OpenAPI description of an application says of its guarded routes: that they may answer 503, or 202."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from fastapi import FastAPI
 
+from recloser.config.declaration import RouteDeclaration
 from recloser.fastapi.early import early_guards
 from recloser.fastapi.routes import is_named
 from recloser.fastapi.walk import Found, walk
+from recloser.http.declared import defers
 from recloser.http.guarded import guards_of
+from recloser.http.messages import SAFE_METHODS
 
+_PROBLEM: Final[dict[str, Any]] = {
+    "schema": {
+        "title": "Problem",
+        "description": "RFC 9457",
+        "type": "object",
+        "properties": {
+            "type": {"type": "string", "format": "uri-reference"},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "detail": {"type": "string"},
+        },
+        "required": ["type", "title", "status", "detail"],
+    }
+}
 _UNAVAILABLE: Final[dict[str, Any]] = {
     "description": "Service Unavailable",
     "headers": {
@@ -20,27 +37,42 @@ _UNAVAILABLE: Final[dict[str, Any]] = {
             "schema": {"type": "integer", "minimum": 1},
         }
     },
+    "content": {"application/problem+json": _PROBLEM},
+}
+_ACCEPTED: Final[dict[str, Any]] = {
+    "description": "Accepted: put off, and done later",
+    "headers": {
+        "Location": {
+            "description": "Where to ask how the job stands.",
+            "schema": {"type": "string", "format": "uri-reference"},
+        }
+    },
     "content": {
-        "application/problem+json": {
+        "application/json": {
             "schema": {
-                "title": "Problem",
-                "description": "RFC 9457",
+                "title": "Deferred",
                 "type": "object",
                 "properties": {
-                    "type": {"type": "string", "format": "uri-reference"},
-                    "title": {"type": "string"},
-                    "status": {"type": "integer"},
-                    "detail": {"type": "string"},
+                    "id": {"type": "string"},
+                    "state": {"type": "string", "enum": ["queued", "running", "done", "failed"]},
+                    "location": {"type": "string", "format": "uri-reference"},
                 },
-                "required": ["type", "title", "status", "detail"],
+                "required": ["id", "state", "location"],
             }
         }
     },
 }
+_CONFLICTING: Final[dict[str, Any]] = {
+    "description": "The Idempotency-Key was used for another request",
+    "content": {"application/problem+json": _PROBLEM},
+}
+_INVALID: Final = {"$ref": "#/components/schemas/HTTPValidationError"}  # FastAPI's own 422
 
 
-def document(app: FastAPI, declared: Collection[str]) -> None:
-    """Add a 503 to the description of each guarded route that does not describe one itself.
+def document(app: FastAPI, declared: Mapping[str, RouteDeclaration]) -> None:
+    """Add what its guards answer to the description of each guarded route that does not describe it itself.
+
+    That is a 503, and where a plan puts requests off, a 202 and a 422.
 
     Args:
         app: Whose description it is.
@@ -52,21 +84,35 @@ def document(app: FastAPI, declared: Collection[str]) -> None:
         schema = describe()
         for route in walk(app.routes, []):
             path = schema.get("paths", {}).get(route.plain_path, {})
-            for method in route.methods if _is_guarded(route, declared) else ():
+            puts_off = list(_guards(route, declared))
+            for method in route.methods if puts_off else ():
                 operation = path.get(method.lower())
                 if operation is not None:
-                    operation.setdefault("responses", {}).setdefault("503", _UNAVAILABLE)
+                    deferred = any(puts_off) and method not in SAFE_METHODS
+                    _describe(operation.setdefault("responses", {}), deferred=deferred)
         return schema
 
     vars(app)["openapi"] = openapi
 
 
-def _is_guarded(route: Found, declared: Collection[str]) -> bool:
-    return bool(
-        early_guards(route.dependant)
-        or guards_of(
-            getattr(route.dependant, "call", None)
-        )  # in a mounted application, whose prefix is not known
-        or guards_of(route.endpoint)
-        or any(is_named(entry, route) for entry in declared)
-    )
+def _describe(responses: dict[str, Any], *, deferred: bool) -> None:
+    responses.setdefault("503", _UNAVAILABLE)
+    if not deferred:
+        return
+    responses.setdefault("202", _ACCEPTED)
+    content: dict[str, Any] = responses.setdefault("422", _CONFLICTING).get("content", {})
+    if content.get("application/json", {}).get("schema") == _INVALID:
+        content.setdefault("application/problem+json", _PROBLEM)
+
+
+def _guards(route: Found, declared: Mapping[str, RouteDeclaration]) -> Iterator[bool]:
+    """Tell of each guard of a route whether its plan puts requests off."""
+    for entry in early_guards(route.dependant):
+        yield defers(entry.plan)
+    # In a mounted application, whose prefix is not known, what FastAPI calls may be guarded already.
+    for guarded in (*guards_of(getattr(route.dependant, "call", None)), *guards_of(route.endpoint)):
+        yield guarded.defers
+    for name, declaration in declared.items():
+        if is_named(name, route):
+            plans = (declaration.plan, *declaration.plans.values())
+            yield any(plan is not None and defers(plan.steps) for plan in plans)

@@ -11,6 +11,7 @@ from recloser.config.imports import load
 from recloser.core.errors import ConfigurationError, Problem
 from recloser.core.policy import nearest
 from recloser.http import plans
+from recloser.http.deferring import Defer
 from recloser.http.keeping import Per
 from recloser.http.plan import Plan
 from recloser.http.strategy import Strategy
@@ -74,6 +75,17 @@ def pers_of(form: PlanForm | None) -> tuple[Per, ...]:
             if isinstance(strategy, plans.Stale) and strategy.per is not None:
                 found[strategy.per] = None
     return tuple(found)
+
+
+def defers(form: object) -> bool:
+    """Tell whether a plan puts requests off, as far as that can be told: problems are for `read_plan` to tell."""
+    steps: object = form.strategies if isinstance(form, Plan) else form
+    if not isinstance(steps, Sequence):
+        return False
+    return any(
+        isinstance(step, Defer) or (isinstance(step, Mapping) and "defer" in step)
+        for step in cast("Sequence[object]", steps)
+    )
 
 
 def _steps(form: Plan | Sequence[object]) -> Sequence[object]:

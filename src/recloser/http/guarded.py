@@ -12,7 +12,7 @@ from recloser.core.driver import Driver
 from recloser.core.errors import ConfigurationError, Problem
 from recloser.core.permit import Permit, acquire
 from recloser.core.policy import nearest
-from recloser.http.declared import PlanForm, read_plan
+from recloser.http.declared import PlanForm, defers, read_plan
 from recloser.http.fault import Faults
 from recloser.http.holder import Hold, Holder, Met, Terms
 from recloser.http.keeping import Per
@@ -104,6 +104,11 @@ class Guarded:
             self.answers_failures = answering.answers_failures
             self._bound = responder
         return problems
+
+    @property
+    def defers(self) -> bool:
+        """Whether its plan puts requests off."""
+        return defers(self._form)
 
     @property
     def is_bound(self) -> bool:
