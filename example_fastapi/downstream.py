@@ -18,6 +18,7 @@ import json
 import socket
 import struct
 import sys
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -125,15 +126,15 @@ def recommendations(_: Request) -> Json:
 
 
 receipts = count(1)
-journal: dict[str, list[str]] = {}  # receipts by Idempotency-Key: one each, if the key is honoured
+journal: dict[str, list[Json]] = {}  # charges by Idempotency-Key: one each, if the key is honoured
 
 
 def payments(request: Request) -> Json:
     key = request.headers.get("idempotency-key", "")
     if key and key in journal:
-        return {"receipt": journal[key][0]}
+        return {"receipt": journal[key][0]["receipt"]}
     receipt = f"R-{next(receipts):05}"
-    journal.setdefault(key, []).append(receipt)
+    journal.setdefault(key, []).append({"receipt": receipt, "at": time.monotonic()})
     return {"receipt": receipt}
 
 

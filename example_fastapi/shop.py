@@ -25,6 +25,7 @@ from pydantic import BaseModel
 from recloser import Registry
 from recloser.clients.httpx2 import AsyncBreakerTransport, BreakerTransport
 from recloser.deferred import Job, Queue
+from recloser.deferred.prometheus import instrument
 from recloser.deferred.resource import JobStatus
 from recloser.fastapi import guard, install
 from recloser.http import plans
@@ -53,6 +54,7 @@ async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
 
 app = FastAPI(title="Shop", lifespan=lifespan)
 install(app, registry, metrics="/metrics")
+instrument(queue)
 app.mount(queue.url, JobStatus(queue))
 
 
@@ -88,11 +90,11 @@ def charge_later(job: Job) -> dict[str, object]:
 
 
 @app.post("/orders")
-@guard("payments", plan=[plans.defer(charge_later)])
+@guard("payments", plan=[plans.defer(charge_later)], on=("open", "failure"))
 async def place_order(
     order: Order, idempotency_key: Annotated[str, Header(min_length=1)]
 ) -> dict[str, object]:
-    """While the circuit is open: 202 with where to look; charged once payments is well again."""
+    """Without payments: 202 with where to look; charged once it is well again."""
     return await ask("POST", f"{PAYMENTS}/charges", order, {"Idempotency-Key": idempotency_key})
 
 

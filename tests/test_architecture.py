@@ -31,7 +31,7 @@ ARROWS = {
     "django": {"status", "deferred", "http", "metrics", "steering", "registry", "stores", "config", "core"},
     "retry": {"core"},
     "testing": {"http", "core"},
-    "deferred": {"http", "stores", "config", "core"},
+    "deferred": {"http", "metrics", "stores", "config", "core"},
     "demo": {"django", "asgi", "http", "stores", "registry", "config", "core"},
     "cli": {"deferred", "demo", "status", "http", "stores", "steering", "registry", "config", "core"},
     "__init__": {"registry", "core"},

@@ -29,9 +29,9 @@ class Checkout(APIView):
 
 
 class Orders(APIView):
-    """While the circuit is open: 202 with where to look; charged once payments is well again."""
+    """Without payments: 202 with where to look; charged once it is well again."""
 
-    @guard("payments", plan=[plans.defer(charge_later)])
+    @guard("payments", plan=[plans.defer(charge_later)], on=("open", "failure"))
     def post(self, request: Request) -> Response:
         """Charge for an order, under the client's own key."""
         order = Order(data=request.data)

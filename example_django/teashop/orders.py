@@ -3,10 +3,12 @@
 from django.conf import settings
 
 from recloser.deferred import Job, Queue
+from recloser.deferred.prometheus import instrument
 from recloser.django import registry
 from teashop.services import ask
 
 queue = Queue(settings.ORDERS_QUEUE, registry, rate=10)
+instrument(queue)  # its depth and age are in /metrics
 
 
 @queue.task("payments")

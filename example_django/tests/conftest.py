@@ -45,6 +45,7 @@ def environment(downstream: Downstream, tmp_path: Path) -> dict[str, str]:
         **shop_environment(downstream.urls),
         "DJANGO_SETTINGS_MODULE": "teashop.settings",
         "DATABASE": str(tmp_path / "db.sqlite3"),
+        "ORDERS_QUEUE": str(tmp_path / "queue" / "orders.db"),
         "RECLOSER_DEFAULTS__RECOVERY_TIMEOUT": "60",  # a circuit that opens stays open while the test looks
     }
 

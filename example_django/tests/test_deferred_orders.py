@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import httpx2
 import pytest
@@ -16,13 +15,12 @@ PATIENCE = 20.0
 
 
 def test_orders_are_put_off_and_charged_exactly_once(
-    downstream: Downstream, environment: dict[str, str], tmp_path: Path
+    downstream: Downstream, environment: dict[str, str]
 ) -> None:
     """202 with a place to look; a replayed key returns the first job; after recovery each is done."""
     environment |= {
         "RECLOSER_DEFAULTS__RECOVERY_TIMEOUT": "0.3",
         "RECLOSER_DEFAULTS__RECOVERY_TIMEOUT_MAX": "0.3",
-        "ORDERS_QUEUE": str(tmp_path / "queue" / "orders.db"),
         "PYTHONPATH": str(FOLDER),
     }
     keys = [f"order-{number}" for number in range(4)]
@@ -44,6 +42,7 @@ def test_orders_are_put_off_and_charged_exactly_once(
                 answer = client.post("/api/orders", json=ORDER, headers={"Idempotency-Key": key})
                 if answer.status_code == 202:
                     places[key].add(answer.headers["location"])
+        assert f'circuit_breaker_queue_jobs{{state="queued"}} {len(keys)}' in client.get("/metrics").text
         downstream.become("payments", "healthy")
         with Child(manage("recloser", "work", "teashop.orders:queue"), environment) as worker:
             while {state(key) for key in keys} != {"done"}:

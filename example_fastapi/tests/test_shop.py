@@ -48,11 +48,12 @@ def downstream() -> Iterator[Downstream]:
 
 
 @pytest.fixture
-def shop(downstream: Downstream) -> Iterator[httpx2.Client]:
+def shop(downstream: Downstream, tmp_path: Path) -> Iterator[httpx2.Client]:
     port = free_port()
     environment = shop_environment(downstream.urls) | {
         "RECLOSER_DEFAULTS__RECOVERY_TIMEOUT": str(RECOVERY_SECONDS),
         "RECLOSER_DEFAULTS__RECOVERY_TIMEOUT_MAX": str(RECOVERY_SECONDS),
+        "ORDERS_QUEUE": str(tmp_path / "queue" / "orders.db"),
     }
     with (
         Child(uvicorn_command("shop:app", FOLDER, port, workers=1), environment) as child,

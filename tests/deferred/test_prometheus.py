@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from deferred.test_attempts import Refused, drain, scripted
+from recloser import Registry
 from recloser.deferred.prometheus import instrument
+from recloser.metrics.prometheus import exposition
 
 
 def lines(registry: CollectorRegistry) -> dict[str, float]:
@@ -46,3 +49,17 @@ def test_a_queue_that_cannot_be_read_harms_no_scrape(make, caplog):
 
     assert lines(registry) == {}
     assert "is not a database" in caplog.text
+
+
+def test_with_no_registry_named_it_stands_beside_the_breakers(make):
+    """Until it is ended; a second queue there would not be told from the first."""
+    breakers = Registry({"BREAKERS": {"payments": {}}})
+    end = instrument(make())
+    try:
+        assert b'queue_jobs{state="queued"} 0.0' in exposition(breakers)[0]
+        with pytest.raises(ValueError, match="circuit_breaker_queue_jobs"):
+            instrument(make())
+    finally:
+        end()
+    assert b"queue_jobs" not in exposition(breakers)[0]
+    end()

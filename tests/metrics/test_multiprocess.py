@@ -241,3 +241,16 @@ if __name__ == "__main__":
     child.join()
     assert child.exitcode == 0
 """
+
+
+def test_every_worker_tells_the_same_of_a_queue(start: Callable[[], Worker], tmp_path: Path):
+    """It reads their file when it is scraped: what one has put off is counted once, whoever is asked."""
+    workers = [start(), start()]
+    for worker in workers:
+        worker(f"queue {tmp_path / 'own' / 'jobs.db'}")
+
+    for worker in workers:
+        scrape = worker.scrape()
+        assert value(scrape, "circuit_breaker_queue_jobs", state="queued") == 2
+        assert value(scrape, "circuit_breaker_queue_oldest_seconds") > 0
+        assert calls(scrape) == 0

@@ -9,6 +9,8 @@ import warnings
 from collections.abc import Callable
 
 from recloser import Registry
+from recloser.deferred import Job, Queue
+from recloser.deferred import prometheus as deferred
 from recloser.metrics.prometheus import exposition, instrument
 
 STORE = {"STORE": os.environ["STORE"]} if "STORE" in os.environ else {}
@@ -47,6 +49,16 @@ def fail(breaker: str) -> None:
     registry[breaker].acquire().failure()
 
 
+def export_queue(path: str) -> None:
+    queue = Queue(path, registry)
+
+    @queue.task("payments")
+    def charge(_: Job) -> None: ...
+
+    deferred.instrument(queue)
+    charge.later()
+
+
 WORDS: dict[str, Callable[..., object]] = {
     "instrument": lambda: instrument(registry) and None,
     "call": call,
@@ -54,6 +66,7 @@ WORDS: dict[str, Callable[..., object]] = {
     "reset": lambda breaker: registry[breaker].reset(by="ann", reason="test"),
     "shadow": lambda breaker: registry[breaker].shadow(by="ann", reason="test"),
     "scrape": scrape,
+    "queue": export_queue,
     "fork": lambda *lines: fork(*(line.replace(",", " ") for line in lines)),
 }
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
 from recloser.core.log import logger
@@ -10,7 +11,7 @@ from recloser.deferred.job import JobState
 from recloser.deferred.queue import Queue, QueueError
 
 try:
-    from prometheus_client import REGISTRY, CollectorRegistry
+    from prometheus_client import CollectorRegistry
     from prometheus_client.metrics_core import GaugeMetricFamily, Metric
     from prometheus_client.registry import Collector
 except ModuleNotFoundError as missing:
@@ -18,6 +19,8 @@ except ModuleNotFoundError as missing:
         'recloser.deferred.prometheus needs prometheus_client: pip install "recloser[prometheus]"',
         name="prometheus_client",
     ) from missing
+
+from recloser.metrics.prometheus import include
 
 JOBS: Final = "circuit_breaker_queue_jobs"
 OLDEST: Final = "circuit_breaker_queue_oldest_seconds"
@@ -57,19 +60,23 @@ class QueueCollector(Collector):
         )
 
 
-def instrument(queue: Queue, registry: CollectorRegistry = REGISTRY) -> QueueCollector:
+def instrument(queue: Queue, registry: CollectorRegistry | None = None) -> Callable[[], None]:
     """Export a queue's depth and age with everything else that prometheus_client exports.
 
-    The numbers are the file's, so that one process that is scraped tells them for all. In prometheus_client's
-    multiprocess mode give the registry that is exposed.
+    The numbers are the file's, so that whichever process is scraped tells them for all, in multiprocess mode too.
 
     Args:
         queue: Whose jobs are counted; one queue for each registry.
-        registry: Of prometheus_client.
+        registry: Of prometheus_client; `None`: the one that is exported by default.
 
     Returns:
-        What was registered, for `registry.unregister`.
+        A function that ends it.
+
+    Raises:
+        ValueError: Another queue is exported there already.
     """
     collector = QueueCollector(queue)
+    if registry is None:
+        return include(collector)
     registry.register(collector)
-    return collector
+    return partial(registry.unregister, collector)

@@ -85,6 +85,24 @@ def instrument(registry: Registry) -> Callable[[], None]:
     return partial(_end, registry)
 
 
+def include(collector: Collector) -> Callable[[], None]:
+    """Export a collector that tells the same in every process, in multiprocess mode too.
+
+    Args:
+        collector: Whichever process is scraped asks it.
+
+    Returns:
+        A function that ends it.
+
+    Raises:
+        ValueError: What it tells is exported already.
+    """
+    with _changing:
+        REGISTRY.register(collector)
+        _included.append(collector)
+    return partial(_exclude, collector)
+
+
 def exposition(registry: Registry, accept: str = "") -> tuple[bytes, str]:
     """Answer a scrape, for a view of your own.
 
@@ -122,6 +140,7 @@ class MetricsApp:
 
 
 _changing: Final = RLock()
+_included: Final[list[Collector]] = []
 
 
 class _Export:
@@ -143,6 +162,8 @@ class _Export:
         self._publisher.publish()
         everybody = CollectorRegistry()
         MultiProcessCollector(everybody)  # type: ignore[no-untyped-call]
+        for collector in _included:
+            everybody.register(collector)
         return everybody
 
     def end(self) -> None:
@@ -160,6 +181,13 @@ def _end(registry: Registry) -> None:
             if not export.ledger.registries:
                 _Export.present = None
                 export.end()
+
+
+def _exclude(collector: Collector) -> None:
+    with _changing:
+        if collector in _included:
+            _included.remove(collector)
+            REGISTRY.unregister(collector)
 
 
 def _collected(registry: Registry) -> CollectorRegistry:
