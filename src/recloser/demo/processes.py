@@ -13,6 +13,8 @@ from typing import Self
 
 GRACE_SECONDS = 4.0
 LOG_TAIL_BYTES = 2_000
+# Before a command of somebody who reads nothing, and so would outlive a demo that was killed: this shell does not.
+UNTIL_STDIN_ENDS = ("/bin/sh", "-c", '"$@" 1>&2 & read -r _; kill -9 $!', "sh")
 
 
 def free_port() -> int:

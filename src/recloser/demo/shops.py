@@ -49,6 +49,8 @@ class Shop(NamedTuple):
         app: What the demo serves: the shop, with a listener that reports every transition.
         ready: A path that answers without any service.
         checkout: The path where orders are posted as JSON.
+        orders: The path where orders are posted that may be put off.
+        work: The command line that runs those, given the folder.
         site: Prepares what operators need, given the folder.
     """
 
@@ -59,6 +61,8 @@ class Shop(NamedTuple):
     app: str
     ready: str
     checkout: str
+    orders: str
+    work: Callable[[Path], list[str]]
     site: Callable[[Path], AbstractAsyncContextManager[Site]]
 
 
@@ -92,6 +96,24 @@ def gunicorn_command(app: str, folder: Path, port: int, workers: int) -> list[st
     options += ["--threads", str(THREADS), "--no-control-socket"]
     quiet = ["--log-level", "warning", "--graceful-timeout", "1"]
     return [sys.executable, "-m", "gunicorn", app, *options, *quiet]
+
+
+def _work(folder: Path) -> list[str]:
+    # `recloser work shop:queue`, wherever that is on PATH.
+    program = "import sys; sys.path[0] = sys.argv.pop(1); from recloser.cli import main; sys.exit(main())"
+    return [sys.executable, "-c", program, str(folder), "work", "shop:queue"]
+
+
+def _manage_work(folder: Path) -> list[str]:
+    settings = ["--settings", "teashop.settings"]  # whatever else this machine's projects are
+    return [
+        sys.executable,
+        str(folder / "manage.py"),
+        "recloser",
+        *settings,
+        "work",
+        "teashop.orders:queue",
+    ]
 
 
 @asynccontextmanager
@@ -140,6 +162,8 @@ SHOPS: Final[Mapping[str, Shop]] = MappingProxyType(
             app="recloser.demo.worker:app",
             ready="/openapi.json",
             checkout="/checkout",
+            orders="/orders",
+            work=_work,
             site=_api,
         ),
         "django": Shop(
@@ -150,6 +174,8 @@ SHOPS: Final[Mapping[str, Shop]] = MappingProxyType(
             app="recloser.demo.django_worker:application",
             ready="/products/1/order",
             checkout="/api/checkout",
+            orders="/api/orders",
+            work=_manage_work,
             site=_admin,
         ),
     }

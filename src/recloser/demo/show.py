@@ -129,6 +129,7 @@ The shop is up at {shop}
 
   curl -i {shop}/products/7
   curl -i {shop}{stage.shop.checkout} --json '{{"product": 7, "quantity": 1}}'
+  curl -i {shop}{stage.shop.orders} -H 'Idempotency-Key: mine-1' --json '{{"product": 7, "quantity": 1}}'    # without payments: put off
 
 Let a service fall ill (errors, slow, hang, reset, truncated), or get well (healthy):
 

@@ -7,15 +7,16 @@ import json
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
-from typing import Final, TypedDict
+from typing import Any, Final, TypedDict
 
 import httpx2
 
 from recloser.demo.feed import Board, Feed
 from recloser.demo.meeting import Meeting
-from recloser.demo.processes import Child, free_port
+from recloser.demo.processes import UNTIL_STDIN_ENDS, Child, free_port
 from recloser.demo.script import SERVICES, Script
 from recloser.demo.shops import SHOPS, DemoError, Shop, example_folder
 
@@ -38,6 +39,13 @@ class ServiceReport(TypedDict):
     at_once: int
 
 
+class Charge(TypedDict):
+    """What payments noted in its journal; `at` is of the monotonic clock that all processes of a machine share."""
+
+    receipt: str
+    at: float
+
+
 class Downstream:
     """The running downstream services.
 
@@ -56,7 +64,17 @@ class Downstream:
         Raises:
             DemoError: It does not answer.
         """
-        return await self._ask("GET", "/")
+        reports: dict[str, ServiceReport] = await self._ask("GET", "/")
+        return reports
+
+    async def journal(self) -> dict[str, list[Charge]]:
+        """What payments has charged, by `Idempotency-Key`.
+
+        Raises:
+            DemoError: It does not answer.
+        """
+        charges: dict[str, list[Charge]] = await self._ask("GET", "/journal")
+        return charges
 
     async def become(self, conditions: Mapping[str, str]) -> None:
         """Put services into conditions, by their names.
@@ -67,13 +85,12 @@ class Downstream:
         for service, condition in conditions.items():
             await self._ask("PUT", f"/{service}/{condition}")
 
-    async def _ask(self, method: str, path: str) -> dict[str, ServiceReport]:
+    async def _ask(self, method: str, path: str) -> Any:
         try:
             response = await self._client.request(method, self.urls["control"] + path)
-            reports: dict[str, ServiceReport] = response.raise_for_status().json()
+            return response.raise_for_status().json()
         except httpx2.HTTPError as error:
             raise DemoError(f"the downstream stopped answering: {error!r}") from error
-        return reports
 
 
 class Stage:
@@ -119,8 +136,8 @@ async def set_stage(
     downstream = example_folder(SHOPS["fastapi"].folder, DOWNSTREAM) / DOWNSTREAM
     downstream_command = [sys.executable, str(downstream), "--port", "0", "--until-stdin-ends"]
     async with httpx2.AsyncClient(timeout=5.0, trust_env=False) as client, Feed(board) as feed:
-        folder_of_metrics = TemporaryDirectory(prefix="recloser-demo-", ignore_cleanup_errors=True)
-        with folder_of_metrics as shared, Child(downstream_command) as services:
+        own = TemporaryDirectory(prefix="recloser-demo-", ignore_cleanup_errors=True)
+        with own as shared, Child(downstream_command) as services:
             urls = await _announced_urls(services)
             shop_port = port or free_port()
             variables = shop_environment(urls) | {
@@ -128,12 +145,14 @@ async def set_stage(
                 "RECLOSER_DEFAULTS__RECOVERY_TIMEOUT_MAX": str(script.recovery_timeout_max),
                 "DEMO_FEED": feed.address,
                 "DEMO_BREAKERS": "on" if breakers else "off",
+                "ORDERS_QUEUE": str(Path(shared, "queue", "orders.db")),
                 "PROMETHEUS_MULTIPROC_DIR": shared,  # each worker's /metrics tells of all
                 **fleet_environment(place, namespace, script),
                 **environment,
             }
             command = shop.command(shop.app, folder, shop_port, WORKERS)
-            with Child(command, variables) as server:
+            work = [*UNTIL_STDIN_ENDS, *shop.work(folder)]
+            with Child(command, variables) as server, Child(work, variables):
                 shop_url = f"http://127.0.0.1:{shop_port}"
                 await _until_answering(server, f"{shop_url}{shop.ready}", client, board)
                 yield Stage(shop, shop_url, Downstream(urls, client), board, namespace)

@@ -18,7 +18,7 @@ from recloser.demo.tally import Answer, Tally, percent
 
 REMARK: Final = (
     "With breakers, only these still waited: the calls under way when a circuit tripped, and then one probe per "
-    "worker and open period. Of those, only checkouts failed: the other routes' plans answer failures too."
+    "worker, the queue's too, and open period. Of those, only checkouts failed: the other routes' plans answer failures too."
 )
 REMARK_OF_A_FLEET: Final = (
     "With breakers, only these still waited: the calls under way when a circuit tripped, and then one probe per "
@@ -42,10 +42,14 @@ def comparison(guarded: Drive, bare: Drive) -> Group:
         for label, measure in MEASURES.items():
             table.add_row(f"  {label}", *(measure(drive.tally.of(phase=phase)) for drive in (guarded, bare)))
     table.add_row(Text("calls to the services while sick", "bold"), *map(_reached_sick, (guarded, bare)))
+    orders = _told("Orders that were put off", guarded.orders.findings)
     if not guarded.findings:
-        return Group(table, REMARK)
-    fleet = [Text("The fleet", "bold"), *(Text(f"  {line}") for line in guarded.findings)]
-    return Group(table, *fleet, "", REMARK_OF_A_FLEET)
+        return Group(table, *orders, "", REMARK)
+    return Group(table, *orders, *_told("The fleet", guarded.findings), "", REMARK_OF_A_FLEET)
+
+
+def _told(title: str, findings: list[str]) -> list[Text]:
+    return [Text(title, "bold"), *(Text(f"  {line}") for line in findings)]
 
 
 def _percent(*answers: Answer) -> Callable[[Tally], str]:
@@ -64,6 +68,7 @@ MEASURES: Final[Mapping[str, Callable[[Tally], str]]] = MappingProxyType(
     {
         "requests": lambda tally: str(len(tally)),
         "answered with 200": _percent(Answer.FRESH, Answer.STALE, Answer.STATIC),
+        "put off, with where to look (202)": _percent(Answer.QUEUED),
         "refused at once, with Retry-After": _percent(Answer.REFUSED),
         "errors": _percent(Answer.ERROR),
         "p50 latency": _latency(0.50),

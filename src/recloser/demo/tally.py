@@ -17,13 +17,14 @@ class Answer(StrEnum):
     FRESH = "fresh"
     STALE = "stale"
     STATIC = "static"
+    QUEUED = "queued"  # put off: 202, and where to look
     REFUSED = "refused"  # a clean 503 with Retry-After
     ERROR = "error"  # any other error status, or no answer at all
 
     @property
     def degraded(self) -> bool:
         """Whether recloser gave it in place of the dependency."""
-        return self in {Answer.STALE, Answer.STATIC, Answer.REFUSED}
+        return self in {Answer.STALE, Answer.STATIC, Answer.QUEUED, Answer.REFUSED}
 
 
 class Visit(NamedTuple):

@@ -9,10 +9,13 @@ from itertools import islice
 from random import Random
 from types import TracebackType
 from typing import Final, NamedTuple, Self
+from uuid import uuid4
 
 import httpx2
 
+from recloser.demo.orders import Orders
 from recloser.demo.script import Phase
+from recloser.demo.shops import Shop
 from recloser.demo.tally import Answer, Visit
 
 RATE: Final = 100.0  # requests per second
@@ -29,32 +32,39 @@ class Wish(NamedTuple):
     method: str
     path: str
     order: dict[str, int] | None = None
+    key: str = ""  # for Idempotency-Key
 
 
-ROUTES: Final = ("products", "recommendations", "checkout")
+ROUTES: Final = ("products", "recommendations", "checkout", "orders")
 
 
-def wishes(checkout: str) -> Iterator[Wish]:
-    """Yield what visitors ask for, without end and the same every time.
+def wishes(shop: Shop) -> Iterator[Wish]:
+    """Yield what visitors ask for, without end and, but for the keys of orders, the same every time.
 
     Args:
-        checkout: The path where orders are posted.
+        shop: Whose visitors.
     """
     chance = Random(1234)  # noqa: S311 - repeatable on purpose
     while True:
-        route = chance.choices(ROUTES, weights=(25, 45, 30))[0]
+        route = chance.choices(ROUTES, weights=(25, 45, 26, 4))[0]
         product = chance.randint(1, POPULAR_PRODUCTS if chance.random() < 0.9 else ALL_PRODUCTS)
         match route:
             case "products":
                 yield Wish(route, "GET", f"/products/{product}")
             case "recommendations":
                 yield Wish(route, "GET", "/recommendations")
+            case "checkout":
+                yield Wish(route, "POST", shop.checkout, {"product": product, "quantity": 1})
             case _:
-                yield Wish(route, "POST", checkout, {"product": product, "quantity": 1})
+                yield Wish(route, "POST", shop.orders, {"product": product, "quantity": 1}, str(uuid4()))
 
 
-def judge(response: httpx2.Response) -> Answer:
-    """Tell from the outside how the shop answered."""
+def judge(response: httpx2.Response | None) -> Answer:
+    """Tell from the outside how the shop answered, if it did."""
+    if response is None:
+        return Answer.ERROR
+    if response.status_code == 202 and "location" in response.headers:
+        return Answer.QUEUED
     if response.is_success:
         if "cache-status" in response.headers:
             return Answer.STALE
@@ -68,14 +78,16 @@ class Traffic:
 
     Args:
         shop_url: The shop.
-        checkout: Its path where orders are posted.
+        shop: Which example it is.
         note: Called with each visit when it ends.
+        orders: Takes in those that were put off.
     """
 
-    def __init__(self, shop_url: str, checkout: str, note: Callable[[Visit], object]) -> None:
+    def __init__(self, shop_url: str, shop: Shop, note: Callable[[Visit], object], orders: Orders) -> None:
         self._note = note
-        self._checkout = checkout
-        self._wishes = wishes(checkout)
+        self._orders = orders
+        self._shop = shop
+        self._wishes = wishes(shop)
         # Without kept connections each visit may meet another worker.
         limits = httpx2.Limits(max_keepalive_connections=0)
         self._client = httpx2.AsyncClient(
@@ -85,7 +97,7 @@ class Traffic:
 
     async def warm_up(self) -> None:
         """Send a few visitors that nobody notes: a worker's first answers are slow in any case."""
-        visits = (self._ask(wish) for wish in islice(wishes(self._checkout), WARM_UP_VISITS))
+        visits = (self._ask(wish) for wish in islice(wishes(self._shop), WARM_UP_VISITS))
         await asyncio.gather(*visits)
 
     async def flow(self, phase: Phase, seconds: float) -> None:
@@ -99,14 +111,25 @@ class Traffic:
 
     async def _visit(self, phase: Phase, wish: Wish) -> None:
         began = time.perf_counter()
-        answer = await self._ask(wish)
+        response = await self._ask(wish)
+        answer = judge(response)
         self._note(Visit(phase, wish.route, answer, time.perf_counter() - began))
+        if response is not None and answer is Answer.QUEUED:
+            await self._put_off(wish, response)
 
-    async def _ask(self, wish: Wish) -> Answer:
+    async def _put_off(self, wish: Wish, response: httpx2.Response) -> None:
+        if self._orders.put_off(wish.key, response.headers["location"]):
+            again = await self._ask(wish)
+            # Else payments was well again, and knew the key.
+            if again is not None and judge(again) is Answer.QUEUED:
+                self._orders.replayed(wish.key, again.headers["location"])
+
+    async def _ask(self, wish: Wish) -> httpx2.Response | None:
+        headers = {"Idempotency-Key": wish.key} if wish.key else {}
         try:
-            return judge(await self._client.request(wish.method, wish.path, json=wish.order))
+            return await self._client.request(wish.method, wish.path, json=wish.order, headers=headers)
         except httpx2.HTTPError:
-            return Answer.ERROR
+            return None
 
     async def __aenter__(self) -> Self:
         await self._client.__aenter__()
