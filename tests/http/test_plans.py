@@ -98,7 +98,10 @@ def test_plans_compare_by_value():
     assert Plan([plans.stale(60), plans.json({})]) == Plan([plans.stale(60), plans.json({})])
     assert len({Plan([plans.stale(60)]), Plan([plans.stale(60)]), Plan([plans.stale(61)])}) == 2
     assert Plan([plans.stale(60)]).prepared(stocked()) == Plan([plans.stale(60)])
-    assert repr(Plan([plans.stale(60)])) == "Plan((Stale(seconds=60.0, per=None, shared=False, statuses=frozenset({200})),))"
+    assert (
+        repr(Plan([plans.stale(60)]))
+        == "Plan((Stale(seconds=60.0, per=None, shared=False, statuses=frozenset({200})),))"
+    )
 
 
 # -- strategies --------------------------------------------------------------------------------------------
