@@ -93,6 +93,7 @@ def running(*options: str, stdout: int = subprocess.PIPE):
         for pid in demo.alive():
             os.kill(pid, signal.SIGKILL)
         demo.process.communicate()
+        sys.stdout.write(demo.seen)  # pytest shows it where a test fails
 
 
 def numbers(text: str, label: str) -> list[float]:

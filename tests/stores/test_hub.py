@@ -460,6 +460,28 @@ def test_a_store_that_comes_back_empty_is_seeded_again(fleet: Fleet):
     assert fleet.join().state == "open"
 
 
+def test_a_circuit_that_was_due_when_its_store_came_back_empty_closes(fleet: Fleet):
+    """Its open period ended while nobody called: the end must not be forgotten with it (D1)."""
+    fleet.trip(0)
+    for member in fleet.members:
+        member.cable.is_cut = True
+    fleet.step()
+    for found in (fleet.folder / "fleet").iterdir():
+        found.unlink()
+    fleet.pass_time(10.5)
+    assert fleet.states == ["open", "open"]
+    for member in fleet.members:
+        member.cable.is_cut = False
+    fleet.pass_time(6)
+    for member in fleet.members:
+        member.call()
+    fleet.step()
+    fleet.members[0].call()
+    fleet.step()
+
+    assert fleet.states == ["closed", "closed"]
+
+
 def test_a_mode_is_restored_to_an_empty_store(fleet: Fleet):
     """An operator's mode outlives the store's data."""
     fleet[0].breaker.force_open(by="ann", reason="x")

@@ -161,6 +161,21 @@ def test_e6_a_half_open_that_was_lost_is_open_and_due(fleet):
     assert ann.lease().record.state is State.HALF_OPEN
 
 
+def test_d1_an_open_period_that_ended_in_the_outage_is_due_at_once(fleet):
+    """An end is never lost: no circuit stays open because nobody knows until when."""
+    ann = fleet.member()
+    record = ann.restore(LOST._replace(state=State.OPEN), remaining=0.0).record
+    assert (record.state, record.open_until) == (State.OPEN, fleet.clock())
+    assert ann.lease().record.state is State.HALF_OPEN
+
+
+def test_d1_a_forced_open_circuit_has_no_end(fleet):
+    """Only its mode ends."""
+    override = Override(Mode.FORCED_OPEN, "eve", "migration", START + 500)
+    record = fleet.member().restore(LOST._replace(state=State.OPEN, override=override)).record
+    assert (record.state, record.open_until, record.override) == (State.OPEN, 0.0, override)
+
+
 def test_d1_nothing_is_restored_over_a_higher_epoch(fleet):
     """The store knows better."""
     ann, bob = fleet.member(), fleet.member()

@@ -149,15 +149,16 @@ class Incidents:
 
 
 def opened_together(board: Board) -> list[str]:
-    """Tell how far apart the workers opened, for the first trip of each breaker that all of them saw."""
-    openings: dict[tuple[str, tuple[int, ...]], dict[int, float]] = defaultdict(dict)
+    """Tell how far apart the workers opened, for the first trip of each breaker."""
+    openings: dict[str, dict[int, float]] = defaultdict(dict)
     for report in board.reports:
         if report["state"] == "open":
-            openings[report["breaker"], tuple(report["epoch"])].setdefault(report["worker"], report["at"])
-    apart: dict[str, float] = {}
-    for (breaker, _), moments in openings.items():
-        if len(moments) == WORKERS:
-            apart.setdefault(breaker, max(moments.values()) - min(moments.values()))
+            openings[report["breaker"]].setdefault(report["worker"], report["at"])
+    apart = {
+        breaker: max(moments.values()) - min(moments.values())
+        for breaker, moments in openings.items()
+        if len(moments) == WORKERS
+    }
     shown = ", ".join(f"{breaker} {seconds * 1000:.1f} ms" for breaker, seconds in apart.items())
     return (
         [f"all {WORKERS} workers opened together, the last one after the first by: {shown}"] if apart else []

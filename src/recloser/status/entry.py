@@ -101,9 +101,7 @@ def _now(sight: Sight, name: str, shared: Shared | None) -> _Now:
         )
     record = shared.record if shared is not None else UNKNOWN
     there = sight.fleet.now if sight.fleet is not None else 0.0
-    retry_in = (
-        max(0.0, record.open_until - there) if record.open_until and record.state is State.OPEN else None
-    )
+    retry_in = max(0.0, record.open_until - there) if record.is_timed else None
     return _Now(
         record.state,
         record.epoch,

@@ -292,7 +292,7 @@ class Link:
         """Put a record into this process's time; what remains is cut to the policy's cap (SEMANTICS D2, E5)."""
         longest = self._terms.recovery_timeout_max * (1 + self._terms.recovery_jitter)
         until = inf
-        if record.state is State.OPEN and record.open_until:
+        if record.is_timed:
             until = moment.here + min(max(0.0, record.open_until - moment.there), longest)
         since = moment.here - max(0.0, moment.there - record.since)
         return Told(

@@ -37,6 +37,11 @@ class Record(NamedTuple):
     revision: int = 0
 
     @property
+    def is_timed(self) -> bool:
+        """Whether it is open until a moment, rather than for as long as an operator says."""
+        return self.state is State.OPEN and self.override.mode is not Mode.FORCED_OPEN
+
+    @property
     def is_at_rest(self) -> bool:
         """Whether nothing is lost with this record (SEMANTICS D9)."""
         return self.state is State.CLOSED and self.override.mode is Mode.AUTO and not self.reopenings

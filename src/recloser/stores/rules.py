@@ -286,13 +286,11 @@ class Change:
         theirs = self._entry.record
         if asked.epoch is None or asked.epoch == theirs.epoch or theirs.epoch.number > asked.epoch.number:
             return self._answer(asked)
-        mine = asked.record._replace(
-            epoch=asked.epoch,
-            since=self._now,
-            open_until=self._now + asked.remaining if asked.remaining else 0.0,
-        )
+        mine = asked.record._replace(epoch=asked.epoch, since=self._now)
         if mine.state is State.HALF_OPEN:  # its leases are gone with the store that knew them
-            mine = mine._replace(state=State.OPEN, open_until=self._now)
+            mine = mine._replace(state=State.OPEN)
+        if mine.is_timed:
+            mine = mine._replace(open_until=self._now + asked.remaining)
         kept = max(theirs, mine, key=self._restriction)
         highest = max(theirs.epoch.number, asked.epoch.number)
         self._entry.record = theirs._replace(epoch=Epoch(highest, theirs.epoch.tag))

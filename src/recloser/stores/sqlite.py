@@ -230,10 +230,10 @@ class SQLiteStore:
         now = self._clock()
         for name, text in database.execute("SELECT name, entry FROM breakers").fetchall():
             record = _read(text).record
-            due = now if record.state is not State.CLOSED else 0.0
-            state = State.CLOSED if record.state is State.CLOSED else State.OPEN
-            entry = Entry(record._replace(state=state, since=now, open_until=due))
-            _save(database, name, entry, text, now)
+            if record.state is State.HALF_OPEN:
+                record = record._replace(state=State.OPEN)
+            record = record._replace(since=now, open_until=now if record.is_timed else 0.0)
+            _save(database, name, Entry(record), text, now)
         database.execute("DELETE FROM workers")
         database.execute("INSERT OR REPLACE INTO meta VALUES ('boot', ?)", (self._boot,))
 

@@ -320,9 +320,10 @@ local function sync(entry, asked)
     local theirs, mine = record_of(entry), asked.record
     if theirs.epoch[1] > mine.epoch[1] then return end
     mine.since = now
-    mine.open_until = asked.remaining ~= 0 and now + asked.remaining or 0
-    if mine.state == 'half_open' then  -- its leases are gone with the store that knew them
-        mine.state, mine.open_until = 'open', now
+    mine.open_until = 0
+    if mine.state == 'half_open' then mine.state = 'open' end  -- its leases are gone with the store that knew them
+    if mine.state == 'open' and mine.override[1] ~= 'forced_open' then  -- also one that is due: it must end
+        mine.open_until = now + asked.remaining
     end
     local kept = is_stricter(mine, theirs) and mine or theirs
     local cause, since = kept.cause, kept.since
