@@ -154,11 +154,11 @@ def opened_together(board: Board) -> list[str]:
     for report in board.reports:
         if report["state"] == "open":
             openings[report["breaker"]].setdefault(report["worker"], report["at"])
-    apart = {
-        breaker: max(moments.values()) - min(moments.values())
-        for breaker, moments in openings.items()
-        if len(moments) == WORKERS
-    }
+    apart: dict[str, float] = {}
+    for breaker, moments in openings.items():
+        first, *others = sorted(moments.values())[:WORKERS]  # later ones began in the outage
+        if len(others) == WORKERS - 1:
+            apart[breaker] = max(others) - first
     shown = ", ".join(f"{breaker} {seconds * 1000:.1f} ms" for breaker, seconds in apart.items())
     return (
         [f"all {WORKERS} workers opened together, the last one after the first by: {shown}"] if apart else []
