@@ -16,18 +16,6 @@ from recloser import Registry
 Scrape = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
-@pytest.fixture(autouse=True)
-def alone() -> None:
-    """Another application in this process may be exported since it was imported."""
-    from recloser.metrics.prometheus import _exclude, _Export, _included
-
-    for collector in list(_included):
-        _exclude(collector)
-    if _Export.present is not None:
-        _Export.present.end()
-        _Export.present = None
-
-
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
