@@ -17,7 +17,8 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
-PATIENCE = 20.0  # seconds; no wait is longer
+PATIENCE = 20.0  # seconds; no wait on the page is longer
+START = 60.0  # nor one for the workers
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs chromium: apt-get install chromium")
 
@@ -49,11 +50,9 @@ class Site:
         )
 
     def ready(self) -> None:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + START
         while time.monotonic() < deadline:
             try:
-                # Each call on a connection of its own, so that both workers begin.
-                httpx.get(f"{self.url}/call/payments")
                 if len(self.status()["workers"]) == 2:
                     return
             except httpx.HTTPError:
@@ -176,6 +175,23 @@ def test_each_action_by_mouse_and_by_keyboard(site, page, button, mode, how):
         time.sleep(0.1)
     if mode != "auto":
         assert entry["mode"]["by"] == "ann"
+
+
+def test_enter_presses_no_button(site, page):
+    """Whoever has typed a reason has not chosen an action yet."""
+    says(page.locator("#link"), "Live")
+    sent = []
+    page.on("request", lambda request: sent.append(request.method))
+    row(page, "payments").locator("input").check()
+    page.locator('#bulk fieldset [name="reason"]').fill("not yet")
+    page.keyboard.press("Enter")
+    row(page, "payments").locator("th a").click()
+    page.locator('dialog [name="reason"]').fill("not yet")
+    page.keyboard.press("Enter")
+    page.locator("dialog .close").click()
+    expect(page.locator("dialog")).to_be_hidden()
+    assert "POST" not in sent
+    assert site.entry("payments")["mode"]["mode"] == "auto"
 
 
 def test_several_chosen_at_once(site, page):

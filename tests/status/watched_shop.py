@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI, Request
@@ -28,7 +30,13 @@ def who(request: Request, action: str) -> str | None:
     return request.cookies.get("user")
 
 
-app = FastAPI()
+@asynccontextmanager
+async def lifespan(_: FastAPI):
+    await asyncio.to_thread(registry.ready, 10)  # each worker is one of the fleet, whoever gets the calls
+    yield
+
+
+app = FastAPI(lifespan=lifespan)
 install(app, registry, status="/breakers", authorize=who)
 
 

@@ -325,6 +325,14 @@ def test_an_operators_mode_reaches_all(fleet: Fleet):
     assert [member.call() for member in fleet.members] == ["success", "success"]
 
 
+def test_an_operators_open_has_no_first_probe(fleet: Fleet):
+    """So nobody is told when that would be, not even that it is never."""
+    fleet[0].breaker.force_open(by="ann", reason="migration")
+    fleet.step(3)
+    opened = [event for member in fleet.members for event in member.told(StateChanged)]
+    assert [event.retry_after for event in opened] == [0.0, 0.0]
+
+
 def test_a_mode_ends_by_itself_everywhere(fleet: Fleet):
     """It ends at its `until`, and once."""
     fleet[0].breaker.force_open(by="ann", reason="x", until=fleet.time.wall() + 5)

@@ -323,7 +323,8 @@ class LedMachine(Machine):
                 new=condition.state,
                 cause=condition.cause or Cause(Rule.RESTORED),
                 last_failure=self.last_failure,
-                retry_after=max(0.0, condition.until - now) if condition.state is State.OPEN else 0.0,
+                # An operator's open has no first probe.
+                retry_after=max(0.0, condition.until - now) if condition.until < inf else 0.0,
                 adopted=True,
             )
         )

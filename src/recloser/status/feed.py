@@ -87,6 +87,7 @@ class Feed:
         self._life = life
         self._instance = secrets.token_hex(4)
         self._tick: Tick | None = None
+        self._number = 0  # never falls, also while nobody reads: readers come again with what they heard
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._signs: dict[str, tuple[str, int]] = {}
@@ -141,12 +142,11 @@ class Feed:
         return int(number) if known else -1
 
     async def _look(self) -> None:
-        number = max((changed for _, changed in self._signs.values()), default=0)
         while True:
             try:
                 sight, rates = await asyncio.to_thread(self._sampler.take)
-                number += 1
-                tick = Tick(number, sight, rates)
+                self._number += 1
+                tick = Tick(self._number, sight, rates)
                 self._compare(tick)
                 self._tick = tick
                 self._news.set()

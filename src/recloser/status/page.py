@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 from recloser.status import markup
 from recloser.status.actions import LABELS, Outcome
@@ -12,6 +12,9 @@ from recloser.status.markup import Entry, link, text
 from recloser.status.query import SHOWN, Query
 from recloser.status.sampler import Rates
 from recloser.steering import Action
+
+# Enter in a field must not press the first button: a form's default button that is disabled does nothing.
+_NO_DEFAULT: Final = "<button disabled hidden></button>"
 
 
 class View(NamedTuple):
@@ -37,7 +40,7 @@ def overview(view: View, document: Mapping[str, Any], query: Query, rates: Rates
     page = document["page"]
     body = (
         f"{head(document)}{_filters(view, query)}"
-        f'<form method="post" id="bulk">{_table(view, document["breakers"], rates, document)}'
+        f'<form method="post" id="bulk">{_NO_DEFAULT}{_table(view, document["breakers"], rates, document)}'
         f"{_pages(view, query, page)}{_bulk(view)}</form>"
         f"{_workers(document)}{_timeline(document['transitions'], 'Latest changes')}"
         '<dialog id="drawer" aria-label="Breaker"><button type="button" class="close">Close</button>'
@@ -237,7 +240,7 @@ def _actions(view: View, entry: Entry) -> str:
     if not view.tokens:
         return ""
     return (
-        f'<form method="post" class="actions"><fieldset><legend>Act on {text(entry["name"])}</legend>'
+        f'<form method="post" class="actions">{_NO_DEFAULT}<fieldset><legend>Act on {text(entry["name"])}</legend>'
         f'<input type="hidden" name="epoch" value="{text(entry["epoch"])}">{_wish()}'
         f'<div class="buttons">{_buttons(view, "b", entry["name"])}</div></fieldset></form>'
     )
