@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
-from recloser.core import fork
+from recloser.core import fork, living
 from recloser.core.log import logger
 
 MAX_PAIRS: Final = 4096
@@ -27,6 +27,7 @@ class Degradations:
         self._counts: dict[tuple[str, str], int] = {}
         self._listeners: tuple[tuple[Listener], ...] = ()
         fork.watch(self)
+        living.memories.add(self)
 
     def note(self, breaker: str, strategy: str) -> None:
         """Count one answer.
@@ -67,6 +68,11 @@ class Degradations:
         """Return how many answers each pair of breaker and strategy gave in this process, as of now."""
         with self._lock:
             return MappingProxyType(self._counts.copy())
+
+    def forget(self) -> None:
+        """Count from zero."""
+        with self._lock:
+            self._counts = {}
 
     def before_fork(self) -> None:
         """Do not wait: the child counts anew."""

@@ -17,6 +17,7 @@ from recloser import CircuitBreaker, Registry
 from recloser.core.events import Rejection
 from recloser.metrics import logging as recloser_logging
 from recloser.metrics.logging import LONGEST, EventLog, log_events, one_line
+from recloser.testing import isolated
 
 Make = Callable[..., Registry]
 
@@ -142,6 +143,23 @@ def test_refusals_are_summed_up(make: Make, told, clock: Clock):
     succeed(registry["stock"])
     assert lines(told)[0] == "circuit 'stock' refused 19 calls (19 open)"
     assert "is half-open" in lines(told)[1]
+
+
+def test_a_clock_that_was_moved_back_silences_nothing(make: Make, told):
+    """A test that moved time leaves no hour without summaries behind."""
+    registry = make(stock={"max_concurrent_calls": 1})
+    log_events(registry)
+    with isolated() as breakers:
+        held = registry["stock"].acquire()
+        breakers.clock.advance(3600)
+        refused(registry["stock"])
+        held.success()
+    told.clear()
+    held = registry["stock"].acquire()
+    refused(registry["stock"])
+    held.success()
+
+    assert lines(told) == ["circuit 'stock' refused 1 call (1 bulkhead)"]
 
 
 def test_a_full_bulkhead_is_told_at_once(make: Make, told):

@@ -10,6 +10,7 @@ from datetime import timedelta
 from functools import update_wrapper
 from typing import Any, Final, Literal, NamedTuple, cast
 
+from recloser.core import living
 from recloser.core.decorate import Function, callable_target, is_kind
 from recloser.core.driver import Driver
 from recloser.core.errors import CallRejectedError, ConfigurationError, FailedResultError, Problem
@@ -165,13 +166,14 @@ async def _awaited(answer: object) -> object:
 class _Answers:
     """One fallback's answers for one function."""
 
-    __slots__ = ("_asynchronous", "_driver", "_fallback", "_kept")
+    __slots__ = ("__weakref__", "_asynchronous", "_driver", "_fallback", "_kept")
 
     def __init__(self, driver: Driver, fallback: object, *, asynchronous: bool) -> None:
         self._asynchronous = asynchronous
         self._driver = driver
         self._fallback = fallback
         self._kept: dict[object, tuple[object, float]] = {}
+        living.memories.add(self)
 
     def stand_in(self, error: Exception, on: On) -> bool:
         """Tell whether to answer for a failure at admission, where tests inject them."""
@@ -206,6 +208,10 @@ class _Answers:
         while len(self._kept) > self._fallback.max_entries:
             with suppress(Exception):  # another thread was there at the same moment
                 self._kept.pop(next(iter(self._kept)), None)
+
+    def forget(self) -> None:
+        """Drop all results."""
+        self._kept.clear()
 
     def _recall(self, fallback: LastGood, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
         try:

@@ -1,13 +1,26 @@
-"""The breakers that live in this process: for tests, which must find them all, and hear of new ones."""
+"""The breakers that live in this process, and what is remembered beside them: for tests, which begin without."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final, Protocol
+from weakref import WeakSet
 
 from recloser.core import fork
 from recloser.core.driver import Driver
 
 _hearers: list[Callable[[Driver], object]] = []
+
+
+class Memory(Protocol):
+    """What outlives a call without being a breaker's."""
+
+    def forget(self) -> None:
+        """Become as new."""
+        ...
+
+
+memories: Final[WeakSet[Memory]] = WeakSet()
 
 
 def born(driver: Driver) -> None:

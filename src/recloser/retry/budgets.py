@@ -10,7 +10,7 @@ import weakref
 from _thread import RLock
 from typing import Final, NamedTuple
 
-from recloser.core import fork
+from recloser.core import fork, living
 from recloser.core.breaker import CircuitBreaker
 from recloser.core.errors import ConfigurationError, Problem
 
@@ -68,6 +68,7 @@ class RetryBudget:
         self._begin()
         self._look(now, calls)
         fork.watch(self)
+        living.memories.add(self)
 
     @property
     def share(self) -> float:
@@ -134,6 +135,11 @@ class RetryBudget:
         """Return the numbers, for metrics."""
         return BudgetCounts(self._granted, self._exhausted)
 
+    def forget(self) -> None:
+        """Begin anew, on whatever clock comes next."""
+        with self._lock:
+            self._empty()
+
     def _look(self, now: float, calls: int) -> None:
         """Move to `now`, and put the calls since the last look where they belong."""
         width = WINDOW / BUCKETS
@@ -158,6 +164,9 @@ class RetryBudget:
 
     def _begin(self) -> None:
         self._lock = RLock()
+        self._empty()
+
+    def _empty(self) -> None:
         self._calls = [0.0] * BUCKETS
         self._retries = [0] * BUCKETS
         self._bucket = 0

@@ -155,16 +155,18 @@ class Breakers:
             if is_local(driver):
                 renew(driver)
                 self._take(driver)
+        _forget_all()
         self._deaf = living.hear(self._take)
         self._answers.begin()
 
     def end(self) -> None:
-        """Give all breakers back, as new again, and forget the responses that were kept."""
+        """Give all breakers back, as new again, and forget the results and responses that were kept."""
         assert self._deaf is not None  # noqa: S101 - it began
         self._deaf()
         for driver in living.everyone():
             if is_rigged(driver):
                 unrig(driver)
+        _forget_all()
         self._answers.end()
 
     def _take(self, driver: Driver) -> None:
@@ -187,7 +189,8 @@ class Breakers:
         for driver in found:
             if not is_rigged(driver):
                 raise RuntimeError(
-                    f"breaker {name!r} is led by its fleet: leave STORE out of the declaration in tests"
+                    f"breaker {name!r} is led by its fleet: leave STORE out of the declaration in tests, "
+                    "or set RECLOSER_STORE=null in their environment"
                 )
         return found
 
@@ -197,6 +200,11 @@ def _make_djangos() -> None:
     conf = sys.modules.get("recloser.django.conf")
     if conf is not None and conf.settings.configured:
         conf.installation()
+
+
+def _forget_all() -> None:
+    for memory in list(living.memories):
+        memory.forget()
 
 
 def _forget(faults: list[Fault], fault: Fault) -> None:

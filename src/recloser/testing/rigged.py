@@ -150,6 +150,8 @@ def renew(driver: Driver) -> None:
         machine._replace(condition)
         machine.totals, machine.last_failure = Totals(), ""
         driver._count_anew()
+        if driver.durations is not None:
+            driver.durations.clear()
 
     driver.run(begin)
 
