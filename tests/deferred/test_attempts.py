@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import os
 import sqlite3
 import threading
 import time
+from contextlib import closing, suppress
 from itertools import pairwise
 
 import pytest
@@ -46,6 +49,11 @@ def scripted(queue, *steps):
     return script, queue.task("payments", name="charge")(script)
 
 
+def dump(queue) -> bytes:
+    with closing(sqlite3.connect(queue.table.path)) as database:
+        return "".join(database.iterdump()).encode()
+
+
 def drain(queue, clock, most=50):
     """Work until nothing is due now."""
     worker = Worker(queue, threads=0, clock=clock)
@@ -81,6 +89,55 @@ def test_an_async_function_is_awaited(queue, clock):
     drain(queue, clock)
 
     assert queue.find(job.id).result == "3"
+
+
+def test_coroutines_of_all_jobs_share_an_event_loop(queue, clock):
+    """A client that one job has opened serves the next; what a job raises ends no more than the job."""
+    loops = []
+    endings = [None, SystemExit(), asyncio.CancelledError(), None]
+
+    @queue.task("payments")
+    async def charge(job):
+        loops.append(asyncio.get_running_loop())
+        ending = endings[len(loops) - 1]
+        if ending is not None:
+            raise ending
+
+    jobs = [charge.later() for _ in endings]
+    for _ in endings:
+        with suppress(SystemExit, asyncio.CancelledError):
+            drain(queue, clock)
+        clock.advance(0.01)
+
+    assert len(set(loops)) == 1
+    assert [queue.find(job.id).state for job in jobs] == ["done", "queued", "queued", "done"]
+
+
+def test_a_fork_s_child_has_an_event_loop_of_its_own(queue, clock):
+    """The parent's thread is not there."""
+
+    @queue.task("payments")
+    async def charge(job):
+        await asyncio.sleep(0)
+
+    charge.later()
+    drain(queue, clock)
+    job = charge.later()
+    child = os.fork()
+    if child == 0:
+        try:
+            clock.advance(0.01)
+            drain(queue, clock)
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert queue.find(job.id).state == JobState.DONE
+    charge.later()
+    clock.advance(0.01)
+    drain(queue, clock)
+    assert queue.depth().done == 3
 
 
 def test_nothing_runs_while_the_circuit_is_open(queue, clock, payments):
@@ -219,6 +276,54 @@ def test_an_error_that_the_breaker_does_not_count_ends_the_job(make, clock):
     drain(queue, clock)
 
     assert queue.find(job.id).error == "ZeroDivisionError: oops"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [json.JSONDecodeError("no", "", 0), KeyError("quantity"), TypeError(), UnicodeError(), RecursionError()],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_about_values_ends_the_job_and_blames_no_service(queue, clock, payments, error):
+    """Whoever may submit cannot hold the circuit open with bodies that no job can read."""
+    script, charge = scripted(queue, *[error] * 3)
+    jobs = [charge.later().id for _ in range(3)]
+
+    drain(queue, clock)
+
+    assert {queue.find(job).state for job in jobs} == {JobState.FAILED}
+    assert (payments.state, payments.snapshot().failures, len(script.calls)) == ("closed", 0, 3)
+
+
+def test_an_error_about_values_after_a_failure_inside_is_tried_again(queue, clock, payments):
+    """It comes of what the dependency answered, which its breaker has counted."""
+
+    @queue.task("payments")
+    def charge(job):
+        try:
+            with payments.calling():
+                raise OSError
+        except OSError:
+            raise ValueError("no receipt") from None
+
+    job = charge.later()
+    drain(queue, clock)
+
+    assert queue.find(job.id).state == JobState.QUEUED
+    assert payments.snapshot().failures == 1
+
+
+def test_a_policy_that_names_an_error_about_values_counts_it(make, clock):
+    """Some clients raise nothing else."""
+    from recloser import CircuitBreaker
+
+    queue = make()
+    queue.breakers = {"stock": CircuitBreaker("stock", failure_on=(ValueError,))}
+    job = queue.task("stock", name="t")(Script(ValueError("no answer"))).later()
+
+    drain(queue, clock)
+
+    assert queue.find(job.id).state == JobState.QUEUED
+    assert queue.breakers["stock"].snapshot().failures == 1
 
 
 def test_a_job_that_is_too_old_is_given_up(make, clock):
@@ -374,6 +479,34 @@ def test_done_jobs_are_forgotten_in_time(make, clock):
 
     assert queue.find(done.id) is None
     assert queue.find(failed.id) is not None
+
+
+def test_what_a_done_job_was_given_is_forgotten(queue, clock):
+    """Only its result and its key are still asked for."""
+    _, charge = scripted(queue, "paid")
+    job = charge.later("4111 1111 1111 1111")
+    assert "4111" in queue.find(job.id).payload
+
+    drain(queue, clock)
+
+    assert queue.find(job.id).payload == "{}"
+    assert b"4111" not in dump(queue)
+
+
+def test_given_up_jobs_cannot_fill_the_disk(make, clock, caplog):
+    """As many as may wait are kept, the latest ones; the log tells of the others."""
+    queue = make(max_jobs=2, rate=1000.0)
+    _, charge = scripted(queue, *[Refused(402)] * 4)
+    jobs = []
+    for _ in range(4):
+        jobs.append(charge.later().id)
+        clock.advance(1)
+        drain(queue, clock)
+    clock.advance(10)
+    drain(queue, clock)
+
+    assert [queue.find(job) is not None for job in jobs] == [False, False, True, True]
+    assert "given-up jobs were forgotten" in caplog.text
 
 
 def test_a_call_that_is_refused_is_put_off(queue, clock, payments):

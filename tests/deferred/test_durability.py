@@ -250,6 +250,39 @@ def test_many_processes_submit_at_once(make, tmp_path):
     assert queue.depth().queued == 200
 
 
+def test_nothing_reads_the_whole_table(make, clock):
+    """A day's done jobs slow down neither web nor workers nor metrics."""
+    queue = make(rate=1000.0)
+    _, charge = scripted(queue)
+    said: list[str] = []
+    queue.depth()
+    queue.table._database.set_trace_callback(said.append)
+    submit(charge, "k")
+    submit(charge, "k")
+    drain(queue, clock)
+    queue.sweep()
+    queue.depth()
+    queue.table._database.set_trace_callback(None)
+
+    plans = [
+        row[3]
+        for statement in said
+        if statement.startswith(("SELECT", "UPDATE", "DELETE"))
+        for row in queue.table._database.execute(f"EXPLAIN QUERY PLAN {statement}")
+    ]
+    assert len(plans) > 10
+    assert [plan for plan in plans if plan.startswith("SCAN jobs") and "INDEX" not in plan] == []
+
+
+def test_a_queue_stays_where_it_was_meant(tmp_path, monkeypatch, payments):
+    """A daemon that leaves its folder works on the same file."""
+    monkeypatch.chdir(tmp_path)
+    queue = Queue("q/jobs.db", {"payments": payments})
+    monkeypatch.chdir("/")
+
+    assert queue.table.path == tmp_path / "q" / "jobs.db"
+
+
 def test_wrong_limits_and_names_are_refused(make, payments):
     """All limits at once; a task needs a breaker that there is, and a name of its own."""
     with pytest.raises(ConfigurationError) as caught:

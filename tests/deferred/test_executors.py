@@ -144,8 +144,14 @@ def test_one_word_is_enough(make, clock):
     assert queue.run(job.id) == pytest.approx(1.5)
     clock.advance(1.5)
     assert queue.run(job.id) > 0.5
-    assert queue.run("nobody") is None
     assert len(words) == 1
+
+
+def test_a_worker_that_does_not_share_the_file_is_told_so(make, caplog):
+    """As a Celery worker on another machine: the word dies, and the log says what is wrong."""
+    assert make().run("nobody") is None
+
+    assert "jobs.db has no job nobody: workers must share the file" in caplog.text
 
 
 def test_those_that_wait_for_the_rate_are_spread(make, clock):
@@ -174,6 +180,25 @@ def test_a_job_is_not_kept_if_nobody_can_be_told(make):
         charge.later()
 
     assert queue.depth().queued == 0
+
+
+def test_a_job_that_somebody_else_counts_on_is_kept_though_its_first_word_was_lost(make):
+    """Two submissions of one key at once, and a broker that hears only one of them: that one got a 202."""
+    queue = make()
+    _, charge = scripted(queue)
+    heard = []
+
+    def flaky(job, delay):
+        if not heard:
+            heard.append(job)
+            queue.submit(charge, "{}", "key", "")
+            raise ConnectionError("no broker")
+
+    queue.wake = flaky
+    with pytest.raises(QueueError, match="no broker"):
+        queue.submit(charge, "{}", "key", "")
+
+    assert queue.find(heard[0]).state == JobState.QUEUED
 
 
 def test_words_that_were_lost_are_given_again(make, clock, monkeypatch):

@@ -138,9 +138,9 @@ def test_one_key_makes_one_job(shop):
     assert [own for own, _ in shop.done] == [key["Idempotency-Key"]]
 
 
-@pytest.mark.parametrize("key", ["", "x" * 256])
+@pytest.mark.parametrize("key", ["", "x" * 256, b"sch\xf6n", b"a\tb"])
 def test_a_key_that_is_none_is_refused(shop, key):
-    """Too long, or empty."""
+    """Too long, empty, or nothing that a client could send on to the dependency."""
     shop.break_down()
 
     assert shop.client.post("/checkout", json=ORDER, headers={"Idempotency-Key": key}).status_code == 400

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import json
 from collections.abc import Coroutine
 from contextvars import copy_context
 from random import random
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from recloser.core import retry_after
 from recloser.core.driver import Driver
@@ -16,7 +15,9 @@ from recloser.core.errors import CallRejectedError
 from recloser.core.log import logger
 from recloser.core.outcome import Outcome, describe
 from recloser.core.permit import Permit
+from recloser.core.policy import Policy
 from recloser.core.scope import Scope, current
+from recloser.deferred.event_loop import event_loop
 from recloser.deferred.job import Job, JobRecord
 
 if TYPE_CHECKING:
@@ -31,6 +32,25 @@ LONGEST_RESULT: Final = 100_000
 # Of the answers that blame the request, those that may be other ones later: RFC 9110 §15.5.9 and §15.5.10, RFC 8470
 # §5.2, RFC 6585 §4. A conflict is also what an earlier attempt that is still under way looks like.
 _PASSING: Final = frozenset({408, 409, 425, 429})
+
+# They speak of values, not of services: of a request that no client should have sent, or of a bug. (JSON that is nested
+# too deeply raises the last one.) What a client raises of a service is an `OSError` as well, where it is one of them.
+_OF_VALUES: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+_ANYTHING: Final = Policy().failure_on
+
+
+class _Ending(NamedTuple):
+    """How an attempt ended.
+
+    Attributes:
+        result: What the task's function returned.
+        error: What it raised.
+        final: No later attempt can end otherwise.
+    """
+
+    result: object = None
+    error: BaseException | None = None
+    final: bool = False
 
 
 class Attempt:
@@ -80,10 +100,10 @@ class Attempt:
             text = "; ".join(filter(None, ["older than the queue's max_age", record.error]))
             queue.table.give_up(record.id, token, text)
             return None
-        self._settle(record, token, *self._call(record, permit))
+        self._settle(record, token, self._call(record, permit))
         return None
 
-    def _call(self, record: JobRecord, permit: Permit) -> tuple[object, BaseException | None]:
+    def _call(self, record: JobRecord, permit: Permit) -> _Ending:
         """Run the task's function; its breaker's calls inside ride on the permit, and count instead of it."""
         scope = Scope()
         scope.hold(permit)
@@ -95,21 +115,30 @@ class Attempt:
         try:
             result: object = context.run(task.function, job, *args, **kwargs)
             if inspect.iscoroutine(result):
-                result = context.run(asyncio.run, cast("Coroutine[Any, Any, object]", result))
+                result = event_loop.run(cast("Coroutine[Any, Any, object]", result), context)
         except BaseException as error:
-            if scope.inner_outcome(permit) is not None or is_final(error):
+            used_inside = scope.inner_outcome(permit) is not None
+            blamed = is_final(error) or (not used_inside and self._is_of_values(error))
+            if used_inside or blamed:
                 permit.ignore()
             permit.finish(error)
-            return None, error
+            counts = self._driver.judge.of_error(error) is Outcome.FAILURE
+            return _Ending(error=error, final=blamed or not counts)
         if scope.inner_outcome(permit) is not None:
             permit.ignore()
         permit.returned(result)
-        return result, None
+        return _Ending(result)
 
-    def _settle(self, record: JobRecord, token: str, result: object, error: BaseException | None) -> None:
+    def _is_of_values(self, error: BaseException) -> bool:
+        # Whoever may submit must not be able to open the circuit by what he submits.
+        of_values = isinstance(error, _OF_VALUES) and not isinstance(error, OSError)
+        return of_values and self._driver.policy.failure_on == _ANYTHING
+
+    def _settle(self, record: JobRecord, token: str, ending: _Ending) -> None:
         table = self._queue.table
+        error = ending.error
         if error is None:
-            table.complete(record.id, _written(record, result))
+            table.complete(record.id, _written(record, ending.result))
             return
         text = describe(error)
         if isinstance(error, CallRejectedError):
@@ -117,7 +146,7 @@ class Attempt:
         elif not isinstance(error, Exception):
             table.put_back(record.id, token, delay=self._delay(record, error), error=text)
             raise error
-        elif is_final(error) or self._driver.judge.of_error(error) is not Outcome.FAILURE:
+        elif ending.final:
             logger().error("job %s of %r failed for good: %s", record.id, record.task, text, exc_info=error)
             table.give_up(record.id, token, text)
         else:

@@ -29,13 +29,14 @@ class JobRecord:
         task: The name of what is to be done.
         breaker: Whose circuit must let it run.
         key: For the dependency's own `Idempotency-Key`: the client's, or else the job's id. The same at every attempt.
-        payload: The call's arguments, or the request, as JSON.
+        payload: The call's arguments, or the request, as JSON; of a job that is done it is gone.
         state: Where it is.
         attempts: How often it was begun.
         age: Seconds since it was submitted.
         due_in: Seconds until it is tried again while queued, or until another worker may take over while it runs.
         result: What it returned, as JSON, once it is done.
         error: Why the last attempt failed; with the state `failed`, why it was given up.
+        owner: Who submitted it, as far as `plans.defer` knows: only he finds it by his key.
     """
 
     id: str
@@ -49,6 +50,7 @@ class JobRecord:
     due_in: float = 0.0
     result: str = "null"
     error: str = ""
+    owner: str = ""
 
     @property
     def is_over(self) -> bool:

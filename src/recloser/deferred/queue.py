@@ -49,7 +49,7 @@ class Queue:
         breakers: By name; a registry.
         rate: Jobs begun per second, for each breaker over all workers: a recovering dependency is not drowned.
         max_age: How long a job is tried before it is given up (seconds).
-        max_jobs: Jobs that may wait or run at once.
+        max_jobs: Jobs that may wait or run at once, and as many given-up ones are kept.
         lease: How long an attempt may take before another worker takes over (seconds).
         keep: How long a done job, and its idempotency key, is remembered (seconds).
         url: Where the application serves the status of jobs.
@@ -90,7 +90,8 @@ class Queue:
         ]
         if problems:
             raise ConfigurationError(problems)
-        self.table = JobTable(Path(path)) if table is None else table
+        # A process may change its folder later, as a daemon does: the file stays where it was meant.
+        self.table = JobTable(Path(path).absolute()) if table is None else table
 
     def task(self, breaker: str, *, name: str | None = None) -> Callable[[Function], Task]:
         """Declare what can be put off: decorate the function that does it later.
@@ -120,7 +121,9 @@ class Queue:
 
     # -- submitting ------------------------------------------------------------------------------------------
 
-    def submit(self, task: Task, payload: str, key: str | None, fingerprint: str) -> Submission:
+    def submit(
+        self, task: Task, payload: str, key: str | None, fingerprint: str, owner: str = ""
+    ) -> Submission:
         """Keep a job; it is durable, and somebody was told to run it, when this returns.
 
         Args:
@@ -128,6 +131,7 @@ class Queue:
             payload: The call, as JSON.
             key: The client's idempotency key.
             fingerprint: Tells submissions of one key apart.
+            owner: Whose key it is.
 
         Raises:
             QueueFullError: `max_jobs` wait or run.
@@ -135,7 +139,13 @@ class Queue:
         """
         submission = self.translated(
             lambda: self.table.submit(
-                task.name, task.breaker, payload, key=key, fingerprint=fingerprint, most=self.max_jobs
+                task.name,
+                task.breaker,
+                payload,
+                key=key,
+                fingerprint=fingerprint,
+                most=self.max_jobs,
+                owner=owner,
             )
         )
         if submission is None:
@@ -183,9 +193,12 @@ class Queue:
 
     def expire(self) -> None:
         """Give up jobs that are too old, and forget those that were done long ago."""
-        given_up = self.translated(lambda: self.table.expire(self.max_age, self.keep))
-        if given_up:
-            logger().error("queue %s: %d jobs were given up: too old", self.table.path, given_up)
+        expired = self.translated(lambda: self.table.expire(self.max_age, self.keep, self.max_jobs))
+        if expired.given_up:
+            logger().error("queue %s: %d jobs were given up: too old", self.table.path, expired.given_up)
+        if expired.forgotten:
+            text = "queue %s: %d given-up jobs were forgotten: nobody replayed or dropped them, and they are too many"
+            logger().error(text, self.table.path, expired.forgotten)
 
     def run(self, name: str) -> float | None:
         """Try one job, for a worker that was told of it.
@@ -197,7 +210,11 @@ class Queue:
             QueueError: The file cannot be used.
         """
         record = self.find(name)
-        if record is None or record.is_over:
+        if record is None:
+            text = "queue %s has no job %s: workers must share the file of the application that put it off"
+            logger().warning(text, self.table.path, name)
+            return None
+        if record.is_over:
             return None
         task = self.tasks.get(record.task)
         if task is None:

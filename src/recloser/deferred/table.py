@@ -13,7 +13,7 @@ from recloser.deferred.job import Depth, JobRecord, JobState
 
 LIVE: Final = "state IN ('queued', 'running')"
 
-_COLUMNS: Final = "id, task, breaker, client_key, payload, state, attempts, born, due, result, error"
+_COLUMNS: Final = "id, task, breaker, client_key, owner, payload, state, attempts, born, due, result, error"
 
 
 class Submission(NamedTuple):
@@ -30,6 +30,18 @@ class Submission(NamedTuple):
     conflicts: bool = False
 
 
+class Expired(NamedTuple):
+    """What became of old jobs.
+
+    Attributes:
+        given_up: Jobs that were too old to be tried again.
+        forgotten: Given-up jobs that nobody replayed or dropped, and that were too many to keep.
+    """
+
+    given_up: int
+    forgotten: int
+
+
 class JobTable(JobFile):
     """Keeps jobs in a file.
 
@@ -39,7 +51,15 @@ class JobTable(JobFile):
     # -- the web's side --------------------------------------------------------------------------------------
 
     def submit(
-        self, task: str, breaker: str, payload: str, *, key: str | None, fingerprint: str, most: int
+        self,
+        task: str,
+        breaker: str,
+        payload: str,
+        *,
+        key: str | None,
+        fingerprint: str,
+        most: int,
+        owner: str = "",
     ) -> Submission | None:
         """Keep a job; it is on the disk when this returns.
 
@@ -50,6 +70,7 @@ class JobTable(JobFile):
             key: The client's idempotency key.
             fingerprint: Tells submissions of one key apart.
             most: Jobs that may wait or run at once.
+            owner: Whose key it is: others' keys are others'.
 
         Returns:
             The job; `None` if the table is full.
@@ -58,19 +79,22 @@ class JobTable(JobFile):
             now = self.clock()
             if key is not None:
                 row = database.execute(
-                    f"SELECT {_COLUMNS}, fingerprint FROM jobs WHERE task = ? AND client_key = ?",  # noqa: S608
-                    (task, key),
+                    f"SELECT {_COLUMNS}, fingerprint FROM jobs"  # noqa: S608
+                    " WHERE task = ? AND owner = ? AND client_key = ?",
+                    (task, owner, key),
                 ).fetchone()
                 if row is not None:
+                    database.execute("UPDATE jobs SET asked = asked + 1 WHERE id = ?", (row[0],))
                     return Submission(_record(row, now), is_new=False, conflicts=row[-1] != fingerprint)
             (living,) = database.execute(f"SELECT count(*) FROM jobs WHERE {LIVE}").fetchone()  # noqa: S608
             if living >= most:
                 return None
             name = secrets.token_urlsafe(16)
             database.execute(
-                "INSERT INTO jobs (id, task, breaker, client_key, fingerprint, payload, state, submitted, born, due)"
-                " VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?)",
-                (name, task, breaker, key, fingerprint, payload, self.wall_clock(), now, now),
+                "INSERT INTO jobs"
+                " (id, task, breaker, owner, client_key, fingerprint, payload, state, submitted, born, due)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?)",
+                (name, task, breaker, owner, key, fingerprint, payload, self.wall_clock(), now, now),
             )
             return Submission(_found(database, name, now), is_new=True)
 
@@ -81,9 +105,11 @@ class JobTable(JobFile):
             return None if row is None else _record(row, self.clock())
 
     def withdraw(self, name: str) -> None:
-        """Take back a submission that nobody was told of."""
+        """Take back a submission that nobody was told of, unless another one of its key counts on it by now."""
         with self.transaction() as database:
-            database.execute("DELETE FROM jobs WHERE id = ? AND state = 'queued' AND attempts = 0", (name,))
+            database.execute(
+                "DELETE FROM jobs WHERE id = ? AND state = 'queued' AND attempts = 0 AND asked = 1", (name,)
+            )
 
     # -- the worker's side -----------------------------------------------------------------------------------
 
@@ -145,10 +171,14 @@ class JobTable(JobFile):
             return _found(database, row[0], now), token
 
     def complete(self, name: str, result: str) -> None:
-        """Note that a job is done, also when its lease has passed to another: what is done need not be done again."""
+        """Note that a job is done, also when its lease has passed to another: what is done need not be done again.
+
+        What it was given is forgotten: only its result and its key are still asked for.
+        """
         with self.transaction() as database:
             database.execute(
-                "UPDATE jobs SET state = 'done', result = ?, error = '', lease = '', due = ? WHERE id = ?",
+                "UPDATE jobs SET state = 'done', payload = '{}', result = ?, error = '', lease = '', due = ?"
+                " WHERE id = ?",
                 (result, self.clock(), name),
             )
 
@@ -216,26 +246,30 @@ class JobTable(JobFile):
             ).fetchall()
             return [name for (name,) in rows]
 
-    def expire(self, max_age: float, keep: float) -> int:
+    def expire(self, max_age: float, keep: float, most: int) -> Expired:
         """Give up jobs that are too old, and forget those that were done long ago.
 
         Args:
             max_age: The oldest that is still tried (seconds).
             keep: How long a done job is remembered (seconds).
-
-        Returns:
-            How many were given up.
+            most: Given-up jobs that are kept, the latest ones: whoever can make jobs fail cannot fill the disk.
         """
         with self.transaction() as database:
             now = self.clock()
             database.execute("DELETE FROM jobs WHERE state = 'done' AND due < ?", (now - keep,))
             # One whose lease still runs may yet end well.
-            return database.execute(
-                "UPDATE jobs SET state = 'failed', lease = '', due = ?,"
+            given_up = database.execute(
+                "UPDATE jobs SET state = 'failed', lease = '', due = ?,"  # noqa: S608
                 " error = 'older than the queue''s max_age' || CASE error WHEN '' THEN '' ELSE '; ' || error END"
-                " WHERE born < ? AND (state = 'queued' OR state = 'running' AND due < ?)",
+                f" WHERE {LIVE} AND born < ? AND (state = 'queued' OR due < ?)",
                 (now, now - max_age, now),
             ).rowcount
+            forgotten = database.execute(
+                "DELETE FROM jobs WHERE number IN"
+                " (SELECT number FROM jobs WHERE state = 'failed' ORDER BY due DESC LIMIT -1 OFFSET ?)",
+                (most,),
+            ).rowcount
+            return Expired(given_up, forgotten)
 
     # -- a person's side -------------------------------------------------------------------------------------
 
@@ -286,12 +320,13 @@ def _found(database: sqlite3.Connection, name: str, now: float) -> JobRecord:
 
 
 def _record(row: Sequence[Any], now: float) -> JobRecord:
-    name, task, breaker, key, payload, state, attempts, born, due, result, error = row[:11]
+    name, task, breaker, key, owner, payload, state, attempts, born, due, result, error = row[:12]
     return JobRecord(
         id=name,
         task=task,
         breaker=breaker,
         key=key or name,
+        owner=owner,
         payload=payload,
         state=JobState(state),
         attempts=attempts,

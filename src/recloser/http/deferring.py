@@ -55,8 +55,8 @@ class Defer(Strategy):
         if body is None or len(body) > self.max_body or request.method in SAFE_METHODS:
             return None
         key = request.header("idempotency-key")
-        if key is not None and not 0 < len(key) <= LONGEST_KEY:
-            return _problem(400, f"Idempotency-Key must have 1 to {LONGEST_KEY} characters.")
+        if key is not None and not _is_key(key):
+            return _problem(400, f"Idempotency-Key must have 1 to {LONGEST_KEY} printable ASCII characters.")
         if key is None and isinstance(error, CallFailedError):
             return None  # what failed may have been done, and only a key can tell the dependency that it is the same
         kept = DeferredRequest(
@@ -74,6 +74,11 @@ class Defer(Strategy):
         location = f"{request.root}{deferred.location}"
         said = {"id": deferred.id, "state": deferred.state, "location": location}
         return _json(202, said, "application/json", (("location", location),))
+
+
+def _is_key(text: str) -> bool:
+    # Others could not be sent on: a client that tried would fail, and the dependency be blamed.
+    return 0 < len(text) <= LONGEST_KEY and text.isascii() and text.isprintable()
 
 
 def _problem(status: int, detail: str) -> Response:
