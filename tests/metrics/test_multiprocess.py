@@ -150,6 +150,44 @@ def test_a_dead_workers_state_is_forgotten_and_its_counts_are_not(start: Callabl
     assert value(found, "circuit_breaker_opened_total", service_name="stock") == 1
 
 
+def test_counts_survive_a_process_id_that_comes_again(start: Callable[[], Worker], tmp_path: Path):
+    """A restarted container's workers have the ids of those before: what is in their files stays counted."""
+    one = start()
+    one("call stock 5")
+    one.end()
+    two = Worker(tmp_path)
+    for file in tmp_path.glob(f"*_{one.process.pid}.*"):
+        file.rename(str(file).replace(f"_{one.process.pid}.", f"_{two.process.pid}."))
+    two("instrument")
+
+    assert calls(two.scrape()) == 5
+    two("call stock 2")
+    assert calls(two.scrape()) == 7
+    two("end")
+    two("instrument")
+    assert calls(two.scrape()) == 7, "and nothing is counted twice where the export is begun again"
+    two.end()
+
+
+@pytest.mark.parametrize("kind", ["missing", "file"])
+def test_a_wrong_folder_is_told_at_the_start(tmp_path: Path, kind: str):
+    """The error names the variable, what it says, and what to do."""
+    path = tmp_path / kind
+    if kind == "file":
+        path.touch()
+    ran = subprocess.run(
+        [sys.executable, str(SCRIPT)],
+        env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(path)},
+        input="instrument\n",
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE * 2,
+        check=False,
+    )
+    assert "PROMETHEUS_MULTIPROC_DIR must be a folder that exists" in ran.stderr
+    assert repr(str(path)) in ran.stderr
+
+
 def test_the_state_of_living_siblings_is_kept(start: Callable[[], Worker], tmp_path: Path):
     """Many scrapes, many looks at who is alive: nobody buries the living."""
     one, two = start(), start()

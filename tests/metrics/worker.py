@@ -61,6 +61,7 @@ def export_queue(path: str) -> None:
 
 WORDS: dict[str, Callable[..., object]] = {
     "instrument": lambda: instrument(registry) and None,
+    "end": lambda: instrument(registry)(),
     "call": call,
     "fail": fail,
     "reset": lambda breaker: registry[breaker].reset(by="ann", reason="test"),

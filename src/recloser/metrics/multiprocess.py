@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator
 from multiprocessing.util import Finalize
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 from weakref import WeakSet
 
@@ -17,6 +18,7 @@ from prometheus_client import values
 from prometheus_client.utils import floatToGoString  # pyright: ignore[reportUnknownVariableType]
 
 from recloser.core.durations import Histogram
+from recloser.core.errors import ConfigurationError, Problem
 from recloser.core.log import logger
 from recloser.metrics.catalogue import DEGRADED, DURATION, SERIES, SERVICE, Metric
 from recloser.metrics.presence import Presence
@@ -53,13 +55,16 @@ class Publisher:
 
     Args:
         ledger: Reads the breakers.
+
+    Raises:
+        ConfigurationError: The folder that the workers share is none that this process may write to.
     """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._presence = Presence(os.environ[DIRECTORY])
-        _publishers.add(self)
+        self._presence = Presence(_directory())
         self._begin()
+        _publishers.add(self)
 
     def publish(self) -> None:
         """Write everything that has changed."""
@@ -83,14 +88,13 @@ class Publisher:
 
     def _write(self, items: Iterable[Item]) -> None:
         for item in items:
-            known = self._written.get(item.key)
+            known = _written.get(item.key)
             if known is None:
-                known = self._written[item.key] = _Written(item)
+                known = _written[item.key] = _Written(item)
             known.become(item)
 
     def _begin(self) -> None:
         self._lock = threading.RLock()
-        self._written: dict[tuple[object, ...], _Written] = {}
         self._presence.announce()
         # Also run at the end of multiprocessing's children, where `atexit` is not.
         Finalize(None, self._publish_quietly, exitpriority=0)
@@ -130,11 +134,20 @@ class Publisher:
 
     def after_fork_in_child(self) -> None:
         """Begin anew, in files of this process's own."""
+        _written.clear()
         self._begin()
 
 
+def _directory() -> str:
+    directory = os.environ.get(DIRECTORY, "")
+    if Path(directory).is_dir() and os.access(directory, os.W_OK | os.X_OK):
+        return directory
+    fix = "must be a folder that exists and that the workers may write to, empty when they start"
+    raise ConfigurationError([Problem(DIRECTORY, repr(directory), fix)])
+
+
 class _Written:
-    """A number in a file of this process."""
+    """A number in a file of this process, on top of what a dead process of the same id has left there."""
 
     def __init__(self, item: Item) -> None:
         labels = dict(item.labels)
@@ -149,6 +162,7 @@ class _Written:
             item.metric.help,
             **mode,
         )
+        self._left: float = self._value.get() if item.metric.kind != "gauge" else 0.0
         self._last: Item | None = None
 
     def become(self, item: Item) -> None:
@@ -156,7 +170,7 @@ class _Written:
         if last is not None and item.metric.kind != "gauge" and item.number <= last.number:
             return  # of two threads that publish, the earlier may come here last
         if item != last:
-            self._value.set(item.number, item.rank)
+            self._value.set(self._left + item.number, item.rank)
             self._last = item
 
 
@@ -188,6 +202,8 @@ def bounds(durations: Histogram) -> list[str]:
 
 
 _publishers: WeakSet[Publisher] = WeakSet()
+# As long as the process lives, whatever exports come and go.
+_written: dict[tuple[object, ...], _Written] = {}
 
 
 def _before_fork() -> None:
