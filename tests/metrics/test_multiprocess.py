@@ -169,15 +169,14 @@ def test_counts_survive_a_process_id_that_comes_again(start: Callable[[], Worker
     two.end()
 
 
-@pytest.mark.parametrize("kind", ["missing", "file"])
-def test_a_wrong_folder_is_told_at_the_start(tmp_path: Path, kind: str):
+@pytest.mark.parametrize("value", ["missing", "file", ""])
+def test_a_wrong_folder_is_told_at_the_start(tmp_path: Path, value: str):
     """The error names the variable, what it says, and what to do."""
-    path = tmp_path / kind
-    if kind == "file":
-        path.touch()
+    (tmp_path / "file").touch()
     ran = subprocess.run(
         [sys.executable, str(SCRIPT)],
-        env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(path)},
+        env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": value},
+        cwd=tmp_path,
         input="instrument\n",
         capture_output=True,
         text=True,
@@ -185,7 +184,8 @@ def test_a_wrong_folder_is_told_at_the_start(tmp_path: Path, kind: str):
         check=False,
     )
     assert "PROMETHEUS_MULTIPROC_DIR must be a folder that exists" in ran.stderr
-    assert repr(str(path)) in ran.stderr
+    assert f"got {value!r}" in ran.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_the_state_of_living_siblings_is_kept(start: Callable[[], Worker], tmp_path: Path):

@@ -140,7 +140,7 @@ class Publisher:
 
 def _directory() -> str:
     directory = os.environ.get(DIRECTORY, "")
-    if Path(directory).is_dir() and os.access(directory, os.W_OK | os.X_OK):
+    if directory and Path(directory).is_dir() and os.access(directory, os.W_OK | os.X_OK):
         return directory
     fix = "must be a folder that exists and that the workers may write to, empty when they start"
     raise ConfigurationError([Problem(DIRECTORY, repr(directory), fix)])
