@@ -27,7 +27,7 @@ ARROWS = {
     "asgi": {"http", "registry", "core"},
     "metrics": {"retry", "registry", "degradations", "stores", "core"},
     "status": {"http", "metrics", "registry", "steering", "stores", "config", "core"},
-    "fastapi": {"asgi", "status", "http", "metrics", "steering", "registry", "config", "core"},
+    "fastapi": {"asgi", "status", "deferred", "http", "metrics", "steering", "registry", "config", "core"},
     "django": {"status", "deferred", "http", "metrics", "steering", "registry", "stores", "config", "core"},
     "retry": {"core"},
     "testing": {"http", "core"},

@@ -6,17 +6,18 @@ from typing import Annotated
 
 import pytest
 from fastapi import Depends, FastAPI, Header, HTTPException
-from fastapi.security import APIKeyQuery
+from fastapi.security import APIKeyCookie, APIKeyQuery, HTTPBearer
 from fastapi.testclient import TestClient
 from pydantic import BaseModel
 
 from core.acting import Clock
-from deferred.test_attempts import drain
+from deferred.test_attempts import drain, dump
 from recloser import Registry
 from recloser.deferred import Queue
 from recloser.deferred.resource import JobStatus
 from recloser.deferred.table import JobTable
 from recloser.fastapi import guard, install
+from recloser.fastapi.jobs import job_status
 from recloser.http import plans
 from recloser.http.plan import Plan
 
@@ -82,7 +83,28 @@ class Shop:
         async def plain(order: Order) -> dict[str, object]:
             return {"charged": order.quantity}
 
+        self._declare_clients()
         self.client = TestClient(app, root_path=root)
+
+    def _declare_clients(self) -> None:
+        """Routes that tell their clients apart, each in its way."""
+
+        @self.app.post("/token", dependencies=[Depends(HTTPBearer())])
+        @guard("payments", plan=self.plan)
+        async def token(order: Order) -> None: ...
+
+        @self.app.post("/cookie", dependencies=[Depends(APIKeyCookie(name="sid"))])
+        @guard("payments", plan=self.plan)
+        async def cookie(order: Order) -> None: ...
+
+        def customer(x_user: Annotated[str, Header()]) -> str:
+            return x_user
+
+        @self.app.post("/own")
+        @guard("payments", plan=[plans.defer(self.queue.tasks["checkout"], per=customer)])
+        async def own(order: Order) -> None: ...
+
+        self.app.include_router(job_status(self.queue, per=customer), prefix="/own")
 
     def break_down(self) -> None:
         self.registry["payments"].acquire().failure()
@@ -136,6 +158,45 @@ def test_one_key_makes_one_job(shop):
     assert late.json()["state"] == "done"
     assert (other.status_code, other.headers["content-type"]) == (422, "application/problem+json")
     assert [own for own, _ in shop.done] == [key["Idempotency-Key"]]
+
+
+def post(shop, path, **headers):
+    fields = {
+        "Idempotency-Key": "order-1",
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
+    answer = shop.client.post(path, json=ORDER, headers=fields)
+    assert answer.status_code == 202
+    return answer.headers["location"]
+
+
+def test_a_key_belongs_to_the_client_that_chose_it(shop):
+    """Two clients that count their orders from 1 have two jobs, and neither learns of the other's."""
+    shop.break_down()
+
+    ann, bob = (post(shop, "/token", Authorization=f"Bearer {name}") for name in ("ann", "bob"))
+    key = shop.client.put("/keyed?api_key=ann", json=ORDER, headers={"Idempotency-Key": "1"})
+    other = shop.client.put("/keyed?api_key=bob", json=ORDER, headers={"Idempotency-Key": "1"})
+    cookies = [post(shop, "/cookie", Cookie=f"sid={name}; seen={name}") for name in ("ann", "bob")]
+
+    assert len({ann, bob, key.headers["location"], other.headers["location"], *cookies}) == 6
+    assert ann == post(shop, "/token", Authorization="Bearer ann")
+    assert cookies[0] == post(shop, "/cookie", Cookie="seen=later; sid=ann")
+    assert b"bob" not in dump(shop.queue)
+
+
+def test_a_key_belongs_to_the_user_that_per_names(shop):
+    """However he has signed in by then; his job is shown to him alone."""
+    shop.break_down()
+
+    first = post(shop, "/own", X_User="ann", Authorization="Bearer 1")
+    again = post(shop, "/own", X_User="ann", Authorization="Bearer 2")
+    other = post(shop, "/own", X_User="bob", Authorization="Bearer 1")
+    looks = [shop.client.get(f"/own{first}", headers={"X-User": name}) for name in ("ann", "bob", "")]
+
+    assert first == again != other
+    assert [look.status_code for look in looks] == [200, 404, 404]
+    assert looks[0].json()["state"] == "queued"
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, b"sch\xf6n", b"a\tb"])
@@ -288,11 +349,11 @@ def test_the_status_serves_http_alone(shop):
 
 
 def test_wrong_arguments_are_told_at_once():
-    """What defers is a task; headers are a list."""
-    with pytest.raises(ValueError, match="3 problems") as caught:
-        plans.defer(print, headers="cookie", max_body=0)
+    """What defers is a task; headers are a list; a function says who asks."""
+    with pytest.raises(ValueError, match="4 problems") as caught:
+        plans.defer(print, headers="cookie", max_body=0, per="user")
 
-    assert [problem.path for problem in caught.value.problems] == ["defer", "headers", "max_body"]
+    assert [problem.path for problem in caught.value.problems] == ["defer", "headers", "max_body", "per"]
 
 
 def test_a_route_that_only_asks_cannot_be_deferred(tmp_path):
@@ -364,13 +425,18 @@ def test_openapi_knows_plans_of_dependencies_of_routes_and_of_mappings(shop, mon
 
 def test_a_declaration_names_the_task(shop, monkeypatch):
     """By its module and name, with the headers that may be kept."""
-    from recloser.http.declared import read_plan
+    from recloser.http.declared import pers_of, read_plan
 
     monkeypatch.setattr(json, "checkout", shop.queue.tasks["checkout"], raising=False)
 
-    plan, problems = read_plan([{"defer": "json:checkout", "headers": ["X-Tenant"]}], "plan")
-    _, wrong = read_plan([{"defer": "json:nothing"}, {"defer": "json:dumps"}], "plan")
+    declared = {"defer": "json:checkout", "headers": ["X-Tenant"], "per": "json:dumps"}
+    plan, problems = read_plan([declared], "plan")
+    wrong_steps = [{"defer": "json:nothing"}, {"defer": "json:dumps"}, {**declared, "per": "json:nobody"}]
+    _, wrong = read_plan(wrong_steps, "plan")
 
     assert problems == []
-    assert plan.strategies == (plans.defer(shop.queue.tasks["checkout"], headers=["x-tenant"]),)
-    assert [problem.path for problem in wrong] == ["plan[0].defer", "plan[1].defer"]
+    assert plan.strategies == (
+        plans.defer(shop.queue.tasks["checkout"], headers=["x-tenant"], per=json.dumps),
+    )
+    assert pers_of([declared]) == plan.pers == (json.dumps,)
+    assert [problem.path for problem in wrong] == ["plan[0].defer", "plan[1].defer", "plan[2].per"]

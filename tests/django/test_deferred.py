@@ -13,6 +13,7 @@ from shopsite.tools import trip
 
 from recloser.deferred.worker import Worker
 from recloser.django import registry
+from recloser.django.jobs import job_status
 from recloser.django.messages import body_of
 
 ORDER = {"product": 7, "quantity": 2}
@@ -113,6 +114,33 @@ def test_one_key_makes_one_job(client: Client):
     assert first["Location"] == again["Location"]
     assert other.status_code == 422
     assert jobs.queue.depth().queued == 1
+
+
+def test_a_key_belongs_to_the_session_that_chose_it(client: Client):
+    """Two visitors that count their orders from 1 have two jobs; other cookies make no difference."""
+    trip()
+    places = []
+    for session, seen in (("ann", "1"), ("bob", "1"), ("ann", "2")):
+        client.cookies[settings.SESSION_COOKIE_NAME], client.cookies["seen"] = session, seen
+        places.append(post(client, 1, "1")["Location"])
+
+    assert places[0] == places[2] != places[1]
+
+
+def test_a_job_may_be_shown_to_him_alone_who_submitted_it(rf):
+    """By the same function that the plan names."""
+
+    def customer(request):
+        return request.headers.get("X-Customer")
+
+    trip()
+    job = jobs.queue.submit(jobs.reserve, "{}", "1", "", "str:ann").record.id
+    status = job_status(jobs.queue, per=customer)
+    looks = [
+        status(rf.get("/", headers={"X-Customer": name} if name else {}), job) for name in ("ann", "bob", "")
+    ]
+
+    assert [look.status_code for look in looks] == [200, 404, 404]
 
 
 def test_the_location_knows_where_the_site_is_mounted(client: Client):

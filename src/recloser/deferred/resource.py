@@ -14,13 +14,16 @@ from recloser.http.threads import in_thread
 from recloser.http.wire import Answer, ASGIScope, Receive, Send
 
 
-def describe(queue: Queue, method: str, name: str, *, expose: bool = False) -> Response:
+def describe(
+    queue: Queue, method: str, name: str, *, owner: str | None = None, expose: bool = False
+) -> Response:
     """Answer a question for a job.
 
     Args:
         queue: Whose job.
         method: Of the request.
-        name: The job's id. It cannot be guessed, and whoever knows it may ask.
+        name: The job's id. It cannot be guessed, and whoever knows it may ask, unless an owner is named.
+        owner: Who asks, as `plans.defer(per=...)` named him: others' jobs are not there.
         expose: Whether a job's error may be told.
 
     Returns:
@@ -34,7 +37,7 @@ def describe(queue: Queue, method: str, name: str, *, expose: bool = False) -> R
     except QueueError:
         logger().exception("the status of a job cannot be told")
         return _json(503, {"detail": "Service Unavailable"}, (("retry-after", "1"),))
-    if record is None:
+    if record is None or (owner is not None and record.owner != owner):
         return _json(404, {"detail": "Not Found"})
     return _told(record, expose=expose)
 

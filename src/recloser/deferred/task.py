@@ -66,11 +66,11 @@ class Task(CallFallback):
         """Put a refused call of a coroutine function off; the disk is waited for in a thread."""
         return await in_thread(partial(self.answer, error, args, kwargs))
 
-    def keep(self, request: DeferredRequest, key: str | None) -> Deferred | None:
+    def keep(self, request: DeferredRequest, key: str | None, owner: str) -> Deferred | None:
         """Keep a request for later; see `Deferrable`."""
         fields = request.as_data()
         payload = json.dumps({"request": fields})
-        submission = self.queue.submit(self, payload, key, _fingerprint(fields))
+        submission = self.queue.submit(self, payload, key, _fingerprint(fields), owner)
         record = submission.record
         return Deferred(record.id, str(record.state), f"{self.queue.url}/{record.id}", submission.conflicts)
 

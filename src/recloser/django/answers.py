@@ -64,7 +64,7 @@ async def instead_async(
 
 def _run(answering: _Answering[T], exchange: Exchange, trouble: Trouble) -> T:
     plan = exchange.plan_for(trouble)
-    identify(exchange, plan.replays)
+    identify(exchange, plan.pers)
     if not plan.waits:
         return _result(answering(exchange.asked(plan), trouble, plan))
     ask = partial(async_to_sync(answering), exchange.asked(plan), trouble, plan)
@@ -74,7 +74,7 @@ def _run(answering: _Answering[T], exchange: Exchange, trouble: Trouble) -> T:
 
 async def _run_async(answering: _Answering[T], exchange: Exchange, trouble: Trouble) -> T:
     plan = exchange.plan_for(trouble)
-    await identify_async(exchange, plan.replays)
+    await identify_async(exchange, plan.pers)
     return await answering(exchange.asked(plan), trouble, plan)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
+from django.conf import settings
 from django.http import FileResponse, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase, StreamingHttpResponse
 
@@ -20,7 +21,7 @@ from recloser.http.fault import find_refusal
 from recloser.http.guarded import Guarded
 from recloser.http.holder import Holder, Met
 from recloser.http.keeping import Keeping
-from recloser.http.messages import SAFE_METHODS, Request
+from recloser.http.messages import SAFE_METHODS, Request, Secrets
 from recloser.http.plan import Plan
 from recloser.http.responder import Responder
 from recloser.http.tee import Tee, tee
@@ -74,7 +75,8 @@ class Exchange(Holder):
         if not plan.reads_body:
             return request
         root = self._request.META.get("SCRIPT_NAME", "").rstrip("/")
-        return replace(request, body=body_of(self._request, plan.reads_body), root=root)
+        secrets = Secrets(cookies=frozenset({settings.SESSION_COOKIE_NAME}))
+        return replace(request, body=body_of(self._request, plan.reads_body), root=root, secrets=secrets)
 
     def meet(self, met: Met, replays: frozenset[Keeping]) -> None:
         """Note that the request depends on a breaker, before its view has read the body that a plan has to see."""

@@ -20,6 +20,7 @@ from recloser.django.exchange import Exchange, Refused, present
 from recloser.django.partitions import identify, identify_async
 from recloser.http.failure import CallFailedError
 from recloser.http.fault import FIRST_FAILING
+from recloser.http.keeping import pers_of
 from recloser.http.messages import SAFE_METHODS
 
 ProcessView = Callable[[HttpRequest, object, object, object], Awaitable[Refused | None] | Refused | None]
@@ -65,7 +66,7 @@ class CircuitBreakerMiddleware:
             elif exchange.failed or response.status_code >= FIRST_FAILING:
                 response = instead(exchange, request, response)
             if exchange.met is not None or request.method not in SAFE_METHODS:
-                identify(exchange, exchange.wanted(response))
+                identify(exchange, pers_of(exchange.wanted(response)))
                 exchange.completed(response)
         except BaseException as error:
             exchange.raised_by_view(error)
@@ -84,7 +85,7 @@ class CircuitBreakerMiddleware:
             elif exchange.failed or response.status_code >= FIRST_FAILING:
                 response = await instead_async(exchange, request, response)
             if exchange.met is not None or request.method not in SAFE_METHODS:
-                await identify_async(exchange, exchange.wanted(response))
+                await identify_async(exchange, pers_of(exchange.wanted(response)))
                 exchange.completed(response)
         except BaseException as error:
             exchange.raised_by_view(error)

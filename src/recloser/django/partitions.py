@@ -9,26 +9,24 @@ from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from django.http import HttpRequest
 
 from recloser.django.exchange import Exchange
-from recloser.http.keeping import Keeping, Per, ask
+from recloser.http.keeping import Per, ask
 
 
-def identify(exchange: Exchange, keepings: Iterable[Keeping]) -> None:
-    """Find out who asks, if plans keep responses for one user.
+def identify(exchange: Exchange, pers: Iterable[Per]) -> None:
+    """Find out who asks, if plans mind.
 
     Args:
         exchange: Told who it is.
-        keepings: For whom the plans keep responses.
+        pers: What finds it out.
     """
-    for per in {keeping.per for keeping in keepings}:
-        if per is not None:
-            exchange.identified(per, _asked(per, exchange.native))
+    for per in pers:
+        exchange.identified(per, _asked(per, exchange.native))
 
 
-async def identify_async(exchange: Exchange, keepings: Iterable[Keeping]) -> None:
+async def identify_async(exchange: Exchange, pers: Iterable[Per]) -> None:
     """The same on an event loop; the functions run in the thread of synchronous views, as users need a database."""
-    for per in {keeping.per for keeping in keepings}:
-        if per is not None:
-            exchange.identified(per, await sync_to_async(_asked)(per, exchange.native))
+    for per in pers:
+        exchange.identified(per, await sync_to_async(_asked)(per, exchange.native))
 
 
 def _asked(per: Per, request: HttpRequest) -> str:

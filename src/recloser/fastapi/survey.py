@@ -8,7 +8,7 @@ from types import CodeType
 from typing import Any, Final, get_args
 
 import fastapi.routing
-from fastapi.security import APIKeyHeader, APIKeyQuery
+from fastapi.security import APIKeyCookie, APIKeyHeader, APIKeyQuery
 from fastapi.security.base import SecurityBase
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
@@ -130,7 +130,9 @@ def _facts_of_scheme(scheme: SecurityBase) -> RouteFacts:
         return RouteFacts(secured=True, credentials=frozenset({scheme.model.name.lower()}))
     if isinstance(scheme, APIKeyQuery):
         return RouteFacts(secured=True, query_credentials=frozenset({scheme.model.name}))
-    return RouteFacts(secured=True)  # Authorization and cookies are credentials anyway
+    if isinstance(scheme, APIKeyCookie):
+        return RouteFacts(secured=True, cookie_credentials=frozenset({scheme.model.name}))
+    return RouteFacts(secured=True)  # Authorization is a credential anyway
 
 
 def _union(one: RouteFacts, other: RouteFacts) -> RouteFacts:
@@ -138,6 +140,7 @@ def _union(one: RouteFacts, other: RouteFacts) -> RouteFacts:
         selecting=one.selecting | other.selecting,
         credentials=one.credentials | other.credentials,
         query_credentials=one.query_credentials | other.query_credentials,
+        cookie_credentials=one.cookie_credentials | other.cookie_credentials,
         personal=one.personal or other.personal,
         secured=one.secured or other.secured,
         injects=one.injects or other.injects,

@@ -72,8 +72,8 @@ def pers_of(form: PlanForm | None) -> tuple[Per, ...]:
     for step in steps:
         with suppress(ConfigurationError):
             strategy = _strategy(step) if isinstance(step, Strategy) or _says_per(step) else None
-            if isinstance(strategy, plans.Stale) and strategy.per is not None:
-                found[strategy.per] = None
+            if strategy is not None and strategy.asks is not None:
+                found[strategy.asks] = None
     return tuple(found)
 
 
@@ -93,8 +93,11 @@ def _steps(form: Plan | Sequence[object]) -> Sequence[object]:
 
 
 def _says_per(step: object) -> bool:
-    options = cast("Mapping[str, object]", step).get("stale") if isinstance(step, Mapping) else None
-    return isinstance(options, Mapping) and "per" in options
+    if not isinstance(step, Mapping):
+        return False
+    values = cast("Mapping[str, object]", step)
+    options = values.get("stale")
+    return "per" in values or (isinstance(options, Mapping) and "per" in options)
 
 
 def _strategy(step: object) -> Strategy:
@@ -178,7 +181,12 @@ def _make_defer(value: Any, options: Mapping[str, Any]) -> Strategy:
         if fix:
             raise ConfigurationError([Problem("defer", repr(value), fix)])
         value = found
-    return plans.defer(value, **options)
+    given = dict(options)
+    if isinstance(given.get("per"), str):
+        given["per"], fix = load(given["per"])
+        if fix:
+            raise ConfigurationError([Problem("per", repr(options["per"]), fix)])
+    return plans.defer(value, **given)
 
 
 def _make_template(value: Any, options: Mapping[str, Any]) -> Strategy:
@@ -201,7 +209,7 @@ _MAKERS: Final[Mapping[str, _Maker]] = {
     "json": _Maker(_make_json, ("status", "unsafe")),
     "response": _Maker(_make_response, ("status", "headers", "media_type", "unsafe")),
     "compute": _Maker(_make_compute),
-    "defer": _Maker(_make_defer, ("headers", "max_body")),
+    "defer": _Maker(_make_defer, ("headers", "max_body", "per")),
     "template": _Maker(_make_template, ("status", "unsafe")),
     "unavailable": _Maker(_make_unavailable),
 }

@@ -12,7 +12,9 @@ from typing import ClassVar, Final, Self, cast
 from urllib.parse import parse_qsl, urlencode
 
 from recloser.http.failure import CallFailedError, Trouble
+from recloser.http.keeping import Per
 from recloser.http.messages import SAFE_METHODS, Headers, Request, Response
+from recloser.http.owner import owner_of
 from recloser.http.stored import Deferrable, Deferred, DeferredRequest
 from recloser.http.strategy import Means, Strategy, in_place, waited
 
@@ -29,7 +31,13 @@ class Defer(Strategy):
     task: Deferrable
     headers: tuple[str, ...] = ()
     max_body: int = LONGEST_BODY
+    per: Per | None = None
     in_thread: Callable[[Callable[[], object]], object] = field(default=in_place, compare=False, repr=False)
+
+    @property
+    def asks(self) -> Per | None:
+        """Whose job it is."""
+        return self.per
 
     @property
     def waits(self) -> bool:
@@ -62,11 +70,13 @@ class Defer(Strategy):
         kept = DeferredRequest(
             method=request.method,
             path=request.path,
-            query=_without(request.query, request.secret_parameters),
+            query=_without(request.query, request.secrets.parameters),
             headers=tuple(header for header in request.headers if header[0] in self.headers),
             body=body,
         )
-        deferred = cast("Deferred | None", await waited(self.in_thread(partial(self.task.keep, kept, key))))
+        owner = owner_of(request) if self.per is None else request.partitions.get(self.per, "")
+        keep = partial(self.task.keep, kept, key, owner)
+        deferred = cast("Deferred | None", await waited(self.in_thread(keep)))
         if deferred is None:
             return None
         if deferred.conflicts:

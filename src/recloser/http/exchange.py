@@ -16,7 +16,7 @@ from recloser.http.failure import CallFailedError, Trouble, log_hidden
 from recloser.http.fault import FIRST_FAILING, find_refusal
 from recloser.http.guarded import guards_of
 from recloser.http.holder import Holder, Met
-from recloser.http.keeping import Keeping, ask
+from recloser.http.keeping import Per, ask, pers_of
 from recloser.http.messages import SAFE_METHODS, Request, Response, joined
 from recloser.http.plan import Degraded, Plan
 from recloser.http.responder import Responder, RouteFacts
@@ -80,17 +80,16 @@ class Exchange(Holder):
         """Whether the response has started: nothing can replace it any more."""
         return self._head is not None
 
-    def request(self, keepings: Iterable[Keeping] = ()) -> Request:
+    def request(self, pers: Iterable[Per] = ()) -> Request:
         """Describe the request.
 
         Args:
-            keepings: For whom plans keep responses: it says who asks, if that matters to them.
+            pers: What tells plans who asks.
         """
         facts = self._facts(self._scope)
-        for keeping in keepings:
-            per = keeping.per
+        for per in pers:
             # A dependency was asked by the framework, or it is not known: it must not be called with a request.
-            if per is not None and per not in self.partitions and not facts.injects:
+            if per not in self.partitions and not facts.injects:
                 self.identified(per, ask(per, self._native(self._scope)))
         return describe(self._scope, facts, self.partitions)
 
@@ -158,7 +157,8 @@ class Exchange(Holder):
                 hold.answered()
         if self.keeps and not self.replaced and not self.troubled and not head.get("trailers", False):
             response = Response(head["status"], text(head.get("headers", ())))
-            self._tee = tee(self.responder.cache, self.request(self.keeps), response, self.keeps)
+            request = self.request(pers_of(self.keeps))
+            self._tee = tee(self.responder.cache, request, response, self.keeps)
 
     def _continue(self, message: Message) -> None:
         kind = message["type"]
@@ -240,14 +240,14 @@ class Exchange(Holder):
         return Answer(response)
 
     async def _asked(self, plan: Plan) -> Request:
-        request = replace(self.request(plan.replays), native=self._native(self._scope))
+        request = replace(self.request(plan.pers), native=self._native(self._scope))
         if not plan.reads_body or not hasattr(self, "_body"):
             return request
         return replace(
             request,
             body=await self._body.whole(),
             root=self._scope.get("app_root_path", self._scope.get("root_path", "")),
-            secret_parameters=self._facts(self._scope).query_credentials,
+            secrets=self._facts(self._scope).secrets,
         )
 
     def _tell(self, request: Request, trouble: Trouble) -> None:

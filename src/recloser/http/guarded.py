@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
@@ -35,9 +35,10 @@ class Guarded:
 
     Attributes:
         answers_failures: Whether a plan answers failures of this guard's breaker; known once the guard was entered.
+        pers: What tells its plan who asks; known once it is bound.
     """
 
-    __slots__ = ("_bound", "_faults", "_form", "_on", "_record", "_terms", "answers_failures", "name")
+    __slots__ = ("_bound", "_faults", "_form", "_on", "_record", "_terms", "answers_failures", "name", "pers")
 
     _terms: Terms
 
@@ -57,6 +58,7 @@ class Guarded:
         self._faults = faults
         self._bound: Responder | None = None
         self.answers_failures = False
+        self.pers: tuple[Per, ...] = ()
 
     def __repr__(self) -> str:
         return f"guard({self.name!r})"
@@ -102,6 +104,7 @@ class Guarded:
                 inner_counts=None if self._record is None else not self._record,
             )
             self.answers_failures = answering.answers_failures
+            self.pers = answering.pers
             self._bound = responder
         return problems
 
@@ -119,11 +122,6 @@ class Guarded:
         """Return what drives the breaker, as it is for `responder`."""
         self._ensure_bound(responder)
         return self._terms.driver
-
-    @property
-    def pers(self) -> Iterator[Per]:
-        """What names the partitions of its plan; it must be bound."""
-        return (keeping.per for keeping in self._terms.replays if keeping.per is not None)
 
     def met(self, responder: Responder) -> Met:
         """Return the breaker's name and the plan, as they are for `responder`."""

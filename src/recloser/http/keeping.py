@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cache
@@ -39,6 +39,11 @@ class Keeping:
     shared: bool = False
     seconds: float = math.inf
     statuses: AbstractSet[int] = ORDINARY
+
+
+def pers_of(keepings: Iterable[Keeping]) -> frozenset[Per]:
+    """Return what names their partitions."""
+    return frozenset(keeping.per for keeping in keepings if keeping.per is not None)
 
 
 def partition(per: Per, value: object) -> str:
@@ -88,4 +93,4 @@ def ask(per: Per, request: object) -> str:
 
 @cache
 def _complain(per: Per, kind: str) -> None:
-    logger().error("plans.stale(per=%r) got a %s, and keeps nothing: %s", per, kind, _WHAT_TO_RETURN)
+    logger().error("per=%r of a plan got a %s, which names nobody: %s", per, kind, _WHAT_TO_RETURN)

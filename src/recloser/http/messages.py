@@ -4,11 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 §9.2.1
+
+
+class Secrets(NamedTuple):
+    """Names under which requests carry credentials, besides `Authorization`.
+
+    Attributes:
+        headers: In lower case.
+        parameters: Of the query.
+        cookies: Those that tell who asks.
+    """
+
+    headers: frozenset[str] = frozenset()
+    parameters: frozenset[str] = frozenset()
+    cookies: frozenset[str] = frozenset()
+
+
+NO_SECRETS: Final = Secrets()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +51,7 @@ class Request:
             answered by a plan.
         body: What was received, where a plan that keeps it answers and it was not too long; else `None`.
         root: Where the application is mounted, before `path`.
-        secret_parameters: Query parameters in which the route's security schemes look for a credential.
+        secrets: Where the route's security schemes and sessions look for a credential.
     """
 
     method: str
@@ -55,7 +72,7 @@ class Request:
     native: object = field(default=None, compare=False, repr=False)
     body: bytes | None = field(default=None, compare=False, repr=False)
     root: str = ""
-    secret_parameters: frozenset[str] = frozenset()
+    secrets: Secrets = NO_SECRETS
 
     def header(self, name: str) -> str | None:
         """Read a field, its repetitions joined by commas (RFC 9110 §5.2); `None` if it is absent."""

@@ -38,10 +38,11 @@ class Plan:
         answers_failures: It answers counted failures too.
         replays: For whom strategies want responses to be kept, which they serve again.
         waits: Some strategy may need an event loop.
+        pers: What tells strategies who asks.
         reads_body: The longest body (bytes) of a request that some strategy has to see.
     """
 
-    __slots__ = ("answers_failures", "last", "on", "reads_body", "replays", "strategies", "waits")
+    __slots__ = ("answers_failures", "last", "on", "pers", "reads_body", "replays", "strategies", "waits")
 
     def __init__(
         self,
@@ -55,6 +56,9 @@ class Plan:
         self.answers_failures = "failure" in on
         self.replays = frozenset(
             strategy.keeping for strategy in self.strategies if strategy.keeping is not None
+        )
+        self.pers = tuple(
+            dict.fromkeys(strategy.asks for strategy in self.strategies if strategy.asks is not None)
         )
         self.waits = any(strategy.waits for strategy in self.strategies)
         self.reads_body = max((strategy.reads_body for strategy in self.strategies), default=0)

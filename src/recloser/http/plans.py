@@ -168,10 +168,18 @@ def compute(function: Function) -> Strategy:
     return Compute(function)
 
 
-def defer(task: Deferrable, *, headers: Sequence[str] = (), max_body: int = LONGEST_BODY) -> Strategy:
+def defer(
+    task: Deferrable,
+    *,
+    headers: Sequence[str] = (),
+    max_body: int = LONGEST_BODY,
+    per: Per | None = None,
+) -> Strategy:
     """Put an unsafe request off: answer 202 with the `Location` of its status, once it is a durable job.
 
-    `Idempotency-Key` is honoured: the same request under the same key has one job, another one is answered 422.
+    `Idempotency-Key` is honoured: the same request of the same client under the same key has one job, another one is
+    answered 422. Clients are told apart by `Authorization` and by what the route's security schemes, or Django's
+    sessions, look for; or by `per`.
     Whatever the queue cannot keep is left to the next strategy.
 
     Args:
@@ -179,6 +187,8 @@ def defer(task: Deferrable, *, headers: Sequence[str] = (), max_body: int = LONG
             `"pkg.module:name"`.
         headers: The request's headers to keep; no others are, neither cookies nor credentials.
         max_body: The longest body that is kept (bytes).
+        per: Whose job it is, as for `stale`: a dependency of FastAPI's such as `current_user`, or a function of the
+            framework's request. It returns a str, int or UUID that never changes about the user.
 
     Raises:
         ConfigurationError: Lists what is wrong with the arguments.
@@ -191,9 +201,11 @@ def defer(task: Deferrable, *, headers: Sequence[str] = (), max_body: int = LONG
         problems.append(Problem("headers", repr(headers), "must be a list of header names"))
     if not 0 < max_body < math.inf:
         problems.append(Problem("max_body", repr(max_body), "must be a positive number of bytes"))
+    if per is not None and not (callable(cast("object", per)) and _is_hashable(per)):
+        problems.append(Problem("per", repr(per), NO_PER))
     if problems:
         raise ConfigurationError(problems)
-    return Defer(task, tuple(name.lower() for name in headers), max_body)
+    return Defer(task, tuple(name.lower() for name in headers), max_body, per)
 
 
 def template(name: str, *, status: int = 503, unsafe: bool = False) -> Strategy:

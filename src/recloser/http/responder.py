@@ -14,7 +14,7 @@ from recloser.http.declared import read_breaker_plan
 from recloser.http.failure import Trouble
 from recloser.http.fault import Faults
 from recloser.http.kept import Cache
-from recloser.http.messages import Headers, Request, Response
+from recloser.http.messages import Headers, Request, Response, Secrets
 from recloser.http.plan import Degraded, Plan
 from recloser.http.strategy import Means, Render, in_place
 from recloser.registry import Registry
@@ -35,6 +35,7 @@ class RouteFacts:
         selecting: Headers that the application reads, in lower case.
         credentials: Headers in which a security scheme looks for a credential, in lower case.
         query_credentials: Query parameters in which one does.
+        cookie_credentials: Cookies in which one does.
         personal: Its answers may be personal for reasons that cannot be told.
         secured: A security scheme says who may see its answers.
         injects: The framework solves dependencies for it: what names partitions is one of them.
@@ -45,11 +46,17 @@ class RouteFacts:
     selecting: frozenset[str] = frozenset()
     credentials: frozenset[str] = frozenset()
     query_credentials: frozenset[str] = frozenset()
+    cookie_credentials: frozenset[str] = frozenset()
     personal: bool = False
     secured: bool = False
     injects: bool = False
     guards: tuple[Guarded, ...] = ()
     runners: frozenset[CodeType] = frozenset()
+
+    @property
+    def secrets(self) -> Secrets:
+        """Where credentials are, besides `Authorization`."""
+        return Secrets(self.credentials, self.query_credentials, self.cookie_credentials)
 
 
 class Responder:

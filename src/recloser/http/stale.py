@@ -36,6 +36,11 @@ class Stale(Strategy):
         return Keeping(self.per, self.shared, self.seconds, self.statuses)
 
     @property
+    def asks(self) -> Per | None:
+        """Whose responses are meant."""
+        return self.per
+
+    @property
     def waits(self) -> bool:
         """A cache lets wait only where an event loop runs."""
         return False

@@ -78,12 +78,13 @@ class Deferred(NamedTuple):
 class Deferrable(Protocol):
     """Keeps requests for later: a task of a queue."""
 
-    def keep(self, request: DeferredRequest, key: str | None) -> Deferred | None:
+    def keep(self, request: DeferredRequest, key: str | None, owner: str) -> Deferred | None:
         """Keep a request; it is durable when this returns.
 
         Args:
             request: What was asked.
             key: The client's idempotency key.
+            owner: Whose key it is: a user's name, a digest of the credentials that came with it, or `""`.
 
         Returns:
             Its job, or the earlier one of the same key; `None` if the queue cannot keep it now.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self, TypeAlias
 
 from recloser.http.failure import Trouble
-from recloser.http.keeping import Keeping
+from recloser.http.keeping import Keeping, Per
 from recloser.http.kept import Cache
 from recloser.http.messages import Request, Response
 
@@ -67,6 +67,11 @@ class Strategy(ABC):
 
         One that is kept for everybody may be given before a route's access checks have run; no other answer may.
         """
+        return None
+
+    @property
+    def asks(self) -> Per | None:
+        """What tells it who asks, if it minds."""
         return None
 
     @property
