@@ -8,7 +8,7 @@ SOURCES := src tests example_fastapi example_django benchmarks
 export UV_PYTHON_DOWNLOADS := never
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo demo-django test lint bench format clean
+.PHONY: help demo demo-django test lint bench picture format clean
 
 help:
 	@echo "make demo    a shop survives an outage of its services, live in the terminal"
@@ -38,6 +38,9 @@ lint: $(VENV)/ready
 
 bench: $(VENV)/ready
 	$(BIN)/python -m benchmarks $(ARGS)
+
+picture: $(VENV)/ready
+	$(BIN)/python tests/status/picture.py docs
 
 format: $(VENV)/ready
 	$(BIN)/ruff check --fix

@@ -5,21 +5,25 @@
     curl -i http://127.0.0.1:8000/products/7
     curl -X PUT http://127.0.0.1:9100/inventory/hang
     curl http://127.0.0.1:8000/metrics
+    open http://127.0.0.1:8000/breakers/ # see and steer the breakers, as ann with the password below
     recloser work shop:queue             # in a third, if you like: orders that were put off
 
 Every downstream service has a circuit breaker, declared in `recloser.toml`. The client's transport counts
 what each service does; the guards say what to answer while its circuit is open, and when it fails before that.
+Several workers need `RECLOSER_SECRET`, for the forms on the breakers' page, and `RECLOSER_STORE`, to act as one.
 """
 
 import os
+import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
 
 import httpx2
-from fastapi import FastAPI, Header, Request
+from fastapi import Depends, FastAPI, Header, HTTPException, Request
 from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBasic, HTTPBasicCredentials
 from pydantic import BaseModel
 
 from recloser import Registry
@@ -33,6 +37,7 @@ from recloser.http import plans
 INVENTORY = os.environ.get("INVENTORY_URL", "http://127.0.0.1:9101")
 RECOMMENDATIONS = os.environ.get("RECOMMENDATIONS_URL", "http://127.0.0.1:9102")
 PAYMENTS = os.environ.get("PAYMENTS_URL", "http://127.0.0.1:9103")
+PASSWORD = os.environ.get("OPERATOR_PASSWORD", "good enough for an example on 127.0.0.1")
 
 registry = Registry.from_toml(Path(__file__).with_name("recloser.toml"))
 queue = Queue(
@@ -52,8 +57,16 @@ async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         yield
 
 
+def operator(credentials: Annotated[HTTPBasicCredentials, Depends(HTTPBasic(realm="breakers"))]) -> str:
+    """Name who may look at the breakers and act on them."""
+    given = f"{credentials.username}:{credentials.password}".encode()
+    if not secrets.compare_digest(given, f"ann:{PASSWORD}".encode()):
+        raise HTTPException(401, headers={"WWW-Authenticate": 'Basic realm="breakers"'})
+    return credentials.username
+
+
 app = FastAPI(title="Shop", lifespan=lifespan)
-install(app, registry, metrics="/metrics")
+install(app, registry, metrics="/metrics", status="/breakers", authorize=Depends(operator))
 instrument(queue)
 app.mount(queue.url, JobStatus(queue))
 

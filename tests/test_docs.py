@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,16 @@ def test_snippets_run(document: Path, tmp_path: Path):
     )
 
     assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_and_pictures_lead_somewhere(document: Path):
+    """Each that stays within the repository."""
+    text = document.read_text()
+    targets = re.findall(r'\]\(([^)\s]+)\)|(?:src|srcset)="([^"]+)"', text)
+    for target in (link or picture for link, picture in targets):
+        if "://" not in target and not target.startswith("#"):
+            assert (document.parent / target.partition("#")[0]).exists(), target
 
 
 def test_a_wrong_snippet_is_noticed(tmp_path: Path):

@@ -18,6 +18,7 @@ shop = [
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("metrics", metrics_view()),
+    path("breakers/", include("recloser.django.urls")),
     path("jobs/<str:job>", job_status(orders.queue)),
     path("", include((shop, "shop"))),
 ]

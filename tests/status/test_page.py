@@ -26,6 +26,7 @@ pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs chromium: a
 class Site:
     def __init__(self, folder: Path) -> None:
         self.broken = folder / "broken"
+        self.broken.mkdir()
         self.store = f"sqlite:///{folder / 'store.db'}"
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -66,8 +67,11 @@ class Site:
     def entry(self, name):
         return next(entry for entry in self.status()["breakers"] if entry["name"] == name)
 
-    def call(self, name: str = "inventory", times: int = 1) -> list[str]:
-        return [httpx.get(f"{self.url}/call/{name}").json()["outcome"] for _ in range(times)]
+    def detail(self, name):
+        return httpx.get(f"{self.url}/breakers/b/{name}", headers={"cookie": "user=ann"}).json()["breaker"]
+
+    def call(self, name: str = "inventory") -> str:
+        return httpx.get(f"{self.url}/call/{name}").json()["outcome"]
 
     def end(self) -> None:
         os.killpg(self.process.pid, signal.SIGKILL)
@@ -121,37 +125,45 @@ def says(locator, text):
 
 
 def test_the_page_follows_a_trip_and_a_recovery(site, page):
-    """Without being loaded again: why it opened, who agrees, and that it closed."""
+    """Without being loaded again: why it opened, what failed, who agrees, how probes do, and that it closed."""
     says(page.locator("#link"), "Live")
-    site.broken.touch()
-    assert "refused" in site.call(times=8)
-    says(row(page, "inventory"), "3 consecutive failures >= 3")
-    says(row(page, "inventory"), "2 of 2 agree")
+    inventory = row(page, "inventory")
+    (site.broken / "inventory").touch()
+    until(lambda: site.call() == "refused")
+    says(inventory, "3 consecutive failures >= 3")
+    says(inventory, "<b>cannot</b> reach https://***@inventory.example/")
+    says(inventory, "2 of 2 agree")
+    says(page.locator("#changes"), "3 consecutive failures >= 3")
+    says(page.locator("#workers"), "inventory")
     assert page.locator("#breakers tbody tr").first.get_attribute("data-name") == "inventory"
-    page.click('tr[data-name="inventory"] th a')
-    says(page.locator("dialog"), "<b>cannot</b> reach https://***@inventory.example/")
-    page.keyboard.press("Escape")
-    site.broken.unlink()
+    (site.broken / "inventory").unlink()
+    until(lambda: site.call() and site.detail("inventory")["state"] == "half_open")
+    says(inventory.locator(".state"), "half-open")
+    says(inventory, "0 of 1 good")
+    until(lambda: site.call() == "success")
+    says(inventory.locator(".state"), "closed")
+    says(inventory, "2 of 2 agree")
+    says(page.locator("#changes"), "1 successful probes")
+
+
+def until(condition):
     deadline = time.monotonic() + PATIENCE
-    while site.call() != ["success"]:
+    while not condition():
         assert time.monotonic() < deadline
-        time.sleep(0.2)
-    says(row(page, "inventory").locator(".state"), "closed")
-    says(page.locator("body"), "2 of 2 agree")
+        time.sleep(0.05)
 
 
-@pytest.mark.parametrize(
-    ("button", "mode"),
-    [
-        ("Force open", "forced_open"),
-        ("Force closed", "forced_closed"),
-        ("Shadow", "shadow"),
-        ("Reset", "shadow"),
-        ("Automatic", "auto"),
-    ],
-)
+ACTIONS = {
+    "Force open": "forced_open",
+    "Force closed": "forced_closed",
+    "Shadow": "shadow",
+    "Reset": "shadow",
+    "Automatic": "auto",
+}
+
+
 @pytest.mark.parametrize("how", ["mouse", "keyboard"])
-def test_each_action_by_mouse_and_by_keyboard(site, page, button, mode, how):
+def test_each_action_by_mouse_and_by_keyboard(site, page, how):
     """In the drawer; the fleet obeys."""
     says(page.locator("#link"), "Live")
     link = row(page, "payments").locator("th a")
@@ -161,20 +173,20 @@ def test_each_action_by_mouse_and_by_keyboard(site, page, button, mode, how):
         link.focus()
         page.keyboard.press("Enter")
     form = page.locator("dialog form")
-    form.locator('[name="reason"]').fill("a browser's test")
-    act = form.get_by_role("button", name=button)
-    if how == "mouse":
-        act.click()
-    else:
-        act.focus()
-        page.keyboard.press("Enter")
-    says(page.locator("#told"), "payments, in the whole fleet")
-    deadline = time.monotonic() + PATIENCE  # a look may be a second old
-    while (entry := site.entry("payments"))["mode"]["mode"] != mode:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    if mode != "auto":
-        assert entry["mode"]["by"] == "ann"
+    for button, mode in ACTIONS.items():
+        epoch = form.locator('[name="epoch"]').input_value()
+        form.locator('[name="reason"]').fill("a browser's test")
+        act = form.get_by_role("button", name=button)
+        if how == "mouse":
+            act.click()
+        else:
+            act.focus()
+            page.keyboard.press("Enter")
+        says(page.locator("#told"), f"{button}: payments, in the whole fleet")
+        entry = site.detail("payments")
+        assert entry["mode"]["mode"] == mode
+        assert mode == "auto" or entry["mode"]["by"] == "ann"
+        expect(form.locator('[name="epoch"]')).not_to_have_value(epoch, timeout=PATIENCE * 1000)
 
 
 def test_enter_presses_no_button(site, page):
@@ -197,19 +209,22 @@ def test_enter_presses_no_button(site, page):
 def test_several_chosen_at_once(site, page):
     """By boxes, which outlive updates."""
     says(page.locator("#link"), "Live")
-    row(page, "payments").locator("input").check()
-    row(page, "mail").locator("input").check()
     bulk = page.locator("#bulk fieldset")
-    for button, mode in (("Shadow", "shadow"), ("Automatic", "automatic")):
-        row(page, "payments").locator("input").check()
-        row(page, "mail").locator("input").check()
+    for button, mode in (("Shadow", "shadow"), ("Automatic", "auto")):
+        for name in ("payments", "mail"):
+            box = row(page, name).locator("input")
+            seen = box.input_value()
+            assert seen == f"{name} {site.detail(name)['epoch']}"
+            box.check()
         bulk.locator('[name="reason"]').fill("both")
         bulk.get_by_role("button", name=button).click()
         says(page.locator("#told"), "mail, in the whole fleet")
-        if mode == "shadow":
-            says(row(page, "mail"), "shadow")
-        page.wait_for_timeout(1500)  # for the rows' next epochs
-        expect(row(page, "mail").locator("input")).not_to_be_checked()
+        for name in ("payments", "mail"):
+            assert site.detail(name)["mode"]["mode"] == mode
+            box = row(page, name).locator("input")
+            expect(box).not_to_be_checked()
+            epoch = site.detail(name)["epoch"]  # which the row gets with the next news
+            expect(box).to_have_value(f"{name} {epoch}", timeout=PATIENCE * 1000)
 
 
 def test_another_operator_was_faster(site, page):
@@ -276,7 +291,7 @@ def test_the_terminal_sees_the_same(site):
     commands = [["--store", site.store], ["--url", f"{site.url}/breakers", "--header", "cookie:user=ann"]]
     for where in commands:
         ran = subprocess.run(
-            [Path(sys.executable).with_name("recloser"), "status", "--json", *where],
+            [Path(sys.executable).with_name("recloser"), "status", "--json", "--namespace", "shop", *where],
             capture_output=True,
             text=True,
             timeout=30,

@@ -1,4 +1,4 @@
-"""A shop for the browser: `uvicorn watched_shop:app --workers 2`; what its dependency does is switched by a file."""
+"""A shop for the browser: `uvicorn watched_shop:app --workers 2`; each dependency fails while a file of its name is there."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ from fastapi import FastAPI, Request
 from recloser import CallRejectedError, Registry
 from recloser.fastapi import install
 
-BROKEN = Path(os.environ["BROKEN"])
+BROKEN = Path(os.environ["BROKEN"])  # a folder
 registry = Registry(
     {
+        "NAMESPACE": "shop",
         "STORE": os.environ["STORE"],
         "SECRET": "nobody knows",
         "BREAKERS": {
             "inventory": {"failure_threshold": 3, "recovery_timeout": 1.5, "recovery_backoff": 1},
             "payments": {},
             "mail": {"failure_rate_threshold": 0.5},
+            "shipping": {"failure_rate_threshold": 0.5, "recovery_timeout": 90},
+            "search": {"slow_call_duration": 2, "slow_call_rate_threshold": 0.5},
+            "reviews": {},
         },
     }
 )
@@ -43,14 +47,15 @@ install(app, registry, status="/breakers", authorize=who)
 @app.get("/call/{name}")
 def call(name: str) -> dict[str, str]:
     try:
-        return {"outcome": registry[name].call(work)}
+        return {"outcome": registry[name].call(work, name)}
     except ConnectionError:
         return {"outcome": "failure"}
     except CallRejectedError:
         return {"outcome": "refused"}
 
 
-def work() -> str:
-    if BROKEN.exists():
-        raise ConnectionError("<b>cannot</b> reach https://ann:hunter2@inventory.example/")
+def work(name: str) -> str:
+    if (BROKEN / name).exists():
+        reason = (BROKEN / name).read_text()
+        raise ConnectionError(reason or f"<b>cannot</b> reach https://ann:hunter2@{name}.example/")
     return "success"

@@ -18,6 +18,7 @@ from recloser.demo.processes import Child
 
 THREADS: Final = 8  # of a gunicorn worker
 OPERATOR: Final = "ann"
+_ALONE: Final = "Each worker decides by itself here: the page shows and steers the circuits of the worker that answers it."
 
 
 class DemoError(RecloserError):
@@ -118,7 +119,13 @@ def _manage_work(folder: Path) -> list[str]:
 
 @asynccontextmanager
 async def _api(_: Path) -> AsyncGenerator[Site]:
-    yield Site({}, "Its API is described at {shop}/docs.")
+    password = secrets.token_urlsafe(9)
+    yield Site(
+        {"OPERATOR_PASSWORD": password, "RECLOSER_SECRET": secrets.token_urlsafe()},
+        f"""Its API is described at {{shop}}/docs. See and steer its breakers at
+{{shop}}/breakers/ (user {OPERATOR}, password {password}).""",
+        _ALONE,
+    )
 
 
 @asynccontextmanager
@@ -141,8 +148,8 @@ async def _admin(folder: Path) -> AsyncGenerator[Site]:
         yield Site(
             {"DATABASE": environment["DATABASE"]},
             f"""Order at {{shop}}/products/7/order in a browser, and steer the breakers at
-{{shop}}/admin/recloser/breaker/ (user {OPERATOR}, password {password}).""",
-            "Each worker decides by itself here: the page shows and steers the circuits of the worker that answers it.",
+{{shop}}/admin/recloser/breaker/ (user {OPERATOR}, password {password}); then also at {{shop}}/breakers/.""",
+            _ALONE,
         )
 
 

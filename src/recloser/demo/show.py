@@ -6,7 +6,7 @@ import asyncio
 import signal
 from contextlib import suppress
 from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from rich.console import Console
 
@@ -15,9 +15,10 @@ from recloser.demo.meeting import Meeting, meeting
 from recloser.demo.screen import screen_for
 from recloser.demo.script import Script
 from recloser.demo.shops import DemoError, Shop, example_folder
-from recloser.demo.stage import WORKERS, Stage, set_stage
+from recloser.demo.stage import SERVED, WORKERS, Stage, set_stage
 from recloser.demo.summary import comparison
 
+SERVED_NAMESPACE: Final = "shop"
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -110,14 +111,24 @@ async def _serve(demo: _Demo, place: Meeting | None) -> None:
             port=demo.port,
             script=demo.script,
             place=place,
-            namespace="shop",
+            namespace=SERVED_NAMESPACE,
+            workers=WORKERS if place is None else SERVED,
             environment=site.environment,
         ) as stage,
     ):
-        invitation = site.invitation if place is not None else f"{site.invitation}\n{site.alone}".rstrip()
+        meet = site.alone if place is None else _meeting(place)
+        invitation = f"{site.invitation}\n{meet}".rstrip()
         _invite(demo.console, stage, invitation.format(shop=stage.shop_url))
         with suppress(asyncio.CancelledError):  # Ctrl-C is how serving ends
             await asyncio.Event().wait()
+
+
+def _meeting(place: Meeting) -> str:
+    where = f"--namespace {SERVED_NAMESPACE} --store {place.url(SERVED_NAMESPACE)}"
+    return f"""Its {SERVED} workers act as one; see and steer them from another terminal too:
+
+  recloser watch {where}
+  recloser open payments --for 5m --reason "provider is down" {where}"""
 
 
 def _invite(console: Console, stage: Stage, invitation: str) -> None:

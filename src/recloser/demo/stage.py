@@ -21,7 +21,8 @@ from recloser.demo.script import SERVICES, Script
 from recloser.demo.shops import SHOPS, DemoError, Shop, example_folder
 
 WORKERS: Final = 2
-START_SECONDS: Final = 20.0
+SERVED: Final = 4  # workers of a fleet that stays up, for an operator to see act as one
+START_SECONDS: Final = 60.0  # a busy machine is slow, and a process that dies is noticed at once
 POLL_SECONDS: Final = 0.05
 DOWNSTREAM: Final = "downstream.py"  # lies beside the FastAPI shop, and serves both
 
@@ -115,6 +116,7 @@ async def set_stage(
     script: Script,
     place: Meeting | None = None,
     namespace: str = "demo",
+    workers: int = WORKERS,
     environment: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncGenerator[Stage]:
     """Start downstream and shop, yield when both answer, and stop both.
@@ -126,6 +128,7 @@ async def set_stage(
         script: Sets how long circuits stay open.
         place: Where the workers meet; `None`: each decides by itself.
         namespace: The stage's own, so that it shares nothing with another one.
+        workers: How many processes serve the shop.
         environment: More variables for the shop.
 
     Raises:
@@ -150,11 +153,11 @@ async def set_stage(
                 **fleet_environment(place, namespace, script),
                 **environment,
             }
-            command = shop.command(shop.app, folder, shop_port, WORKERS)
+            command = shop.command(shop.app, folder, shop_port, workers)
             work = [*UNTIL_STDIN_ENDS, *shop.work(folder)]
             with Child(command, variables) as server, Child(work, variables):
                 shop_url = f"http://127.0.0.1:{shop_port}"
-                await _until_answering(server, f"{shop_url}{shop.ready}", client, board)
+                await _until_answering(server, f"{shop_url}{shop.ready}", client, board, workers)
                 yield Stage(shop, shop_url, Downstream(urls, client), board, namespace)
 
 
@@ -186,7 +189,9 @@ async def _announced_urls(services: Child) -> dict[str, str]:
     return urls
 
 
-async def _until_answering(shop: Child, url: str, client: httpx2.AsyncClient, board: Board) -> None:
+async def _until_answering(
+    shop: Child, url: str, client: httpx2.AsyncClient, board: Board, workers: int
+) -> None:
     deadline = asyncio.get_running_loop().time() + START_SECONDS
     while asyncio.get_running_loop().time() < deadline:
         if not shop.alive:
@@ -195,7 +200,7 @@ async def _until_answering(shop: Child, url: str, client: httpx2.AsyncClient, bo
             response = await client.get(url)
         except httpx2.TransportError:
             response = None
-        if response is not None and response.is_success and len(board.workers) == WORKERS:
+        if response is not None and response.is_success and len(board.workers) == workers:
             return
         await asyncio.sleep(POLL_SECONDS)
     raise DemoError(f"the shop did not start:\n{shop.complaints()}")

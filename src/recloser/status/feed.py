@@ -28,6 +28,8 @@ MAX_READERS: Final = 1000
 SHARED_QUERIES: Final = 32
 VOLATILE: Final = ("elapsed", "retry_in")
 
+Signs = dict[str, tuple[str, int]]  # what something looked like, and since which tick
+
 
 class Tick:
     """What was seen at one moment, told to any number of readers.
@@ -44,6 +46,7 @@ class Tick:
         self._rates = rates
         self._documents: dict[Query, dict[str, Any]] = {}
         self._rows: dict[tuple[str, str, bool], str] = {}
+        self._sections: dict[str, str] | None = None
 
     def document(self, query: Query) -> dict[str, Any]:
         """Describe what was seen."""
@@ -53,6 +56,12 @@ class Tick:
             if len(self._documents) < SHARED_QUERIES:
                 self._documents[query] = found
         return found
+
+    def sections(self, found: Mapping[str, Any], changed: list[str]) -> dict[str, str]:
+        """Make those of the page's sections that have changed."""
+        if self._sections is None:
+            self._sections = page.sections(found)
+        return {name: self._sections[name] for name in changed}
 
     def rows(
         self, found: Mapping[str, Any], changed: list[str], base: str, *, may_choose: bool
@@ -90,7 +99,8 @@ class Feed:
         self._number = 0  # never falls, also while nobody reads: readers come again with what they heard
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._signs: dict[str, tuple[str, int]] = {}
+        self._signs: Signs = {}
+        self._parts: Signs = {}
         self.readers = 0
 
     def admit(self) -> None:
@@ -157,13 +167,11 @@ class Feed:
 
     def _compare(self, tick: Tick) -> None:
         everything = tick.document(Query(limit=1_000_000))
-        signs: dict[str, tuple[str, int]] = {}
-        for entry in everything["breakers"]:
-            name = entry["name"]
-            sign = _sign(entry)
-            known = self._signs.get(name)
-            signs[name] = known if known is not None and known[0] == sign else (sign, tick.number)
-        self._signs = signs
+        breakers = {entry["name"]: _sign(entry) for entry in everything["breakers"]}
+        workers = [{**worker, "heard": 0} for worker in everything["workers"]]
+        parts = {"workers": json.dumps(workers), "changes": json.dumps(everything["transitions"])}
+        self._signs = _changed(self._signs, breakers, tick.number)
+        self._parts = _changed(self._parts, parts, tick.number)
 
     def _event(
         self, tick: Tick, heard: int, query: Query, base: str, *, rows: bool, may_choose: bool
@@ -185,11 +193,21 @@ class Feed:
                 "at": found["at"],
                 "order": told["order"],
                 "head": page.head(found),
+                "sections": tick.sections(
+                    found, [part for part, (_, changed) in self._parts.items() if changed > heard]
+                ),
                 "rows": tick.rows(found, names, base, may_choose=may_choose),
             }
         data = json.dumps(told, separators=(",", ":"))  # on one line, whatever is in it
         kind = "snapshot" if heard < 0 else "update"
         return f"id: {self._instance}-{tick.number}\nevent: {kind}\ndata: {data}\n\n".encode()
+
+
+def _changed(known: Signs, now: Mapping[str, str], number: int) -> Signs:
+    return {
+        name: known[name] if name in known and known[name][0] == sign else (sign, number)
+        for name, sign in now.items()
+    }
 
 
 def _sign(entry: Mapping[str, Any]) -> str:

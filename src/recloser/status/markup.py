@@ -7,12 +7,15 @@ from html import escape
 from typing import Any, Final
 from urllib.parse import quote
 
+from recloser.status.redaction import plain
+
 Entry = Mapping[str, Any]
 
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
 _BARS: Final = 20
 _BAR_HEIGHT: Final = 20
 _GAUGE_WIDTH: Final = 80
+_ERROR: Final = 100  # characters of an error in a table; its own page has the rest
 
 
 def text(value: object) -> str:
@@ -46,7 +49,12 @@ def since(entry: Entry) -> str:
     """Show for how long the state has lasted."""
     if entry["since"] is None:
         return ""
-    return f'<time datetime="{text(entry["since"])}" data-since>{text(duration(entry["elapsed"]))}</time>'
+    return clock(entry["since"], entry["elapsed"], "since")
+
+
+def clock(moment: str, seconds: float, counts: str) -> str:
+    """Show a duration that the page counts on: `"since"` a moment, or until it is `"due"`."""
+    return f'<time datetime="{text(moment)}" data-{counts}>{text(duration(seconds))}</time>'
 
 
 def countdown(entry: Entry) -> str:
@@ -56,12 +64,10 @@ def countdown(entry: Entry) -> str:
         needed = "" if probes["needed"] is None else f" of {probes['needed']}"
         return f"{probes['successes']}{needed} good, {probes['in_flight']} in flight"
     if entry["due"] is not None and entry["mode"]["mode"] in ("auto", "shadow"):
-        left = duration(entry["retry_in"])
-        return f'probe in <time datetime="{text(entry["due"])}" data-due>{text(left)}</time>'
+        return f"probe in {clock(entry['due'], entry['retry_in'], 'due')}"
     until = entry["mode"]["until"]
     if until is not None:
-        left = duration(entry["mode"]["remaining"])
-        return f'mode ends in <time datetime="{text(until)}" data-due>{text(left)}</time>'
+        return f"mode ends in {clock(until, entry['mode']['remaining'], 'due')}"
     return ""
 
 
@@ -75,16 +81,26 @@ def why(entry: Entry) -> str:
     return text(cause["text"]) if entry["severity"] else f'<span class="quiet">{text(cause["text"])}</span>'
 
 
+def trouble(entry: Entry) -> str:
+    """Show what keeps a circuit from closing: how often it opened again, and the last error."""
+    if entry["severity"] < 4:
+        return ""
+    times = entry["reopenings"]
+    told = [f"opened again {times} time{'s' * (times != 1)}"] if times else []
+    told += [plain(entry["last_error"], _ERROR)] if entry["last_error"] else []
+    return "".join(f"<small>{text(line)}</small>" for line in told)
+
+
 def window(entry: Entry) -> str:
     """Show counts against their thresholds: a gauge, and the same in words."""
     held = entry["window"]
     told: list[str] = []
     if held["failure_rate_threshold"] is not None:
-        rate = "-" if held["failure_rate"] is None else f"{held['failure_rate']:.0%}"
-        told.append(f"{rate} of {held['calls']} failed, limit {held['failure_rate_threshold']:.0%}")
+        rate = "" if held["failure_rate"] is None else f"{held['failure_rate']:.0%} of "
+        told.append(f"{rate}{held['calls']} calls failed, limit {held['failure_rate_threshold']:.0%}")
     if held["slow_rate_threshold"] is not None:
-        rate = "-" if held["slow_rate"] is None else f"{held['slow_rate']:.0%}"
-        told.append(f"{rate} slow, limit {held['slow_rate_threshold']:.0%}")
+        rate = "" if held["slow_rate"] is None else f"{held['slow_rate']:.0%} of "
+        told.append(f"{rate}{held['calls']} calls slow, limit {held['slow_rate_threshold']:.0%}")
     if held["failure_threshold"] is not None:
         told.append(f"{held['consecutive']} in a row, limit {held['failure_threshold']}")
     if not told:

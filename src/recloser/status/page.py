@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, cast
 
 from recloser.status import markup
@@ -42,7 +42,7 @@ def overview(view: View, document: Mapping[str, Any], query: Query, rates: Rates
         f"{head(document)}{_filters(view, query)}"
         f'<form method="post" id="bulk">{_NO_DEFAULT}{_table(view, document["breakers"], rates, document)}'
         f"{_pages(view, query, page)}{_bulk(view)}</form>"
-        f"{_workers(document)}{_timeline(document['transitions'], 'Latest changes')}"
+        f"{''.join(sections(document).values())}"
         '<dialog id="drawer" aria-label="Breaker"><button type="button" class="close">Close</button>'
         '<div class="content"></div></dialog>'
     )
@@ -100,7 +100,7 @@ def row(entry: Entry, base: str, rates: Rates, changes: Sequence[float], *, may_
         f'<tr data-name="{name}" data-severity="{entry["severity"]}">{choose}'
         f'<th scope="row"><a href="{link(base, "b", entry["name"])}">{name}</a></th>'
         f'<td data-label="State">{markup.badge(entry)} {markup.since(entry)}</td>'
-        f'<td data-label="Why">{markup.why(entry)}</td>'
+        f'<td data-label="Why">{markup.why(entry)}{markup.trouble(entry)}</td>'
         f'<td data-label="Window">{markup.window(entry)}</td>'
         f'<td data-label="Last minute">{markup.sparkline(rates.history(entry["name"]), changes)}{markup.rates(entry)}</td>'
         f'<td data-label="Next">{markup.countdown(entry)}</td>'
@@ -138,6 +138,15 @@ def head(document: Mapping[str, Any]) -> str:
         f'<span class="quiet">as of <time datetime="{text(document["at"])}">{_clock(document["at"])}</time>'
         "</span></p></div>"
     )
+
+
+def sections(document: Mapping[str, Any]) -> dict[str, str]:
+    """Make what stands below the table, by the ids of its elements."""
+    changes = _timeline(document["transitions"], "Latest changes")
+    return {
+        "workers": _workers(document),
+        "changes": f'<section id="changes">{changes}</section>',
+    }
 
 
 def changes_of(document: Mapping[str, Any], name: str) -> list[float]:
@@ -263,7 +272,7 @@ def _facts(entry: Entry) -> str:
         + markup.rates(entry),
         "Since the workers began": text(", ".join(f"{number} {what}" for what, number in totals.items())),
         "Workers": markup.agreement(entry),
-        "Opened again": text(f"{entry['reopenings']} times without a lasting close")
+        "Opened again": text(f"{entry['reopenings']}, without a close that lasted")
         if entry["reopenings"]
         else "",
     }
@@ -338,8 +347,7 @@ def _workers(document: Mapping[str, Any]) -> str:
     rows = "".join(
         f'<tr><th scope="row">{worker["pid"]} on {text(worker["host"])}{" (answers this)" if worker["me"] else ""}</th>'
         f"<td>{text(worker['version'])}</td><td>{text(_clock(worker['started']))}</td>"
-        f"<td>{'<strong class=warn>silent for ' if worker['late'] else ''}{text(markup.duration(worker['heard']))}"
-        f"{'</strong>' if worker['late'] else ' ago'}</td>"
+        f"<td>{_heard(document, worker)}</td>"
         f"<td>{text(', '.join(worker['troubled']) or 'all closed')}</td></tr>"
         for worker in document["workers"]
     )
@@ -347,6 +355,14 @@ def _workers(document: Mapping[str, Any]) -> str:
         f'<th scope="col">{column}</th>' for column in ("Worker", "Version", "Since", "Heard", "Not closed")
     )
     return f'<section id="workers"><h3>Workers</h3><div class="wide" tabindex="0" role="region" aria-label="Workers"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div></section>'
+
+
+def _heard(document: Mapping[str, Any], worker: Mapping[str, Any]) -> str:
+    if not worker["late"]:
+        return "in time"
+    last = datetime.fromisoformat(document["at"]) - timedelta(seconds=worker["heard"])
+    silent = markup.clock(last.isoformat(timespec="milliseconds"), worker["heard"], "since")
+    return f'<strong class="warn">silent for {silent}</strong>'
 
 
 def _shown(value: object) -> str:

@@ -4,10 +4,12 @@
 const base = document.body.dataset.base;
 const table = document.querySelector("#breakers tbody");
 const drawer = document.getElementById("drawer");
+const drawerContent = drawer?.querySelector(".content");
 const link = document.getElementById("link");
 const told = document.getElementById("told");
 let shown = null; // the drawer's breaker
-let loading = false;
+let asked = 0; // how often the drawer's content was asked for
+let answered = 0; // which of these is shown
 let skew = 0; // milliseconds that the server's clock is ahead of ours
 let pollTimer = null;
 
@@ -55,6 +57,13 @@ function replaceRow(old, fresh) {
   if (focused) fresh.querySelector(focused === "INPUT" ? "input" : "a")?.focus({ preventScroll: true });
 }
 
+function replaceSection(old, fresh) {
+  if (old.innerHTML === fresh.innerHTML) return;
+  const focused = old.contains(document.activeElement);
+  old.replaceWith(fresh);
+  if (focused) fresh.querySelector("[tabindex]")?.focus({ preventScroll: true });
+}
+
 function apply(news) {
   skew = Date.parse(news.at) - Date.now();
   const head = document.getElementById("head");
@@ -68,6 +77,7 @@ function apply(news) {
       head.replaceWith(freshHead);
     }
   }
+  for (const [id, html] of Object.entries(news.sections)) replaceSection(document.getElementById(id), element(html));
   const rows = new Map([...table.rows].map((row) => [row.dataset.name, row]));
   for (const [name, html] of Object.entries(news.rows)) {
     const fresh = element(html);
@@ -119,7 +129,9 @@ async function poll() {
     const rows = {};
     for (const row of fresh.querySelectorAll("#breakers tbody tr")) rows[row.dataset.name] = row.outerHTML;
     const at = fresh.querySelector("#head .summary time").dateTime;
-    apply({ at, head: fresh.getElementById("head").outerHTML, rows, order: Object.keys(rows) });
+    const sections = {};
+    for (const id of ["workers", "changes"]) sections[id] = fresh.getElementById(id).outerHTML;
+    apply({ at, head: fresh.getElementById("head").outerHTML, sections, rows, order: Object.keys(rows) });
     link.textContent = "Asking every 3 s";
   } catch {
     link.textContent = "No answer; asking again";
@@ -130,32 +142,38 @@ async function poll() {
 
 // -- the drawer ----------------------------------------------------------------------------------------------
 
+function isAtWork() {
+  // Somebody is at work in there: what he saw stays until he is done.
+  return drawerContent.contains(document.activeElement) || drawerContent.querySelector("input:not([type=hidden])")?.value;
+}
+
 async function load(name, isNew) {
-  if (loading && !isNew) return;
-  const content = drawer.querySelector(".content");
-  if (!isNew && (content.contains(document.activeElement) || content.querySelector("input:not([type=hidden])")?.value)) {
-    return; // somebody is at work in there; what he saw stays until he is done
-  }
-  loading = true;
+  if (!isNew && isAtWork()) return;
+  const mine = ++asked;
+  let html;
   try {
     const answer = await fetch(`${base}/b/${encodeURIComponent(name)}?part=1`, { headers: { accept: "text/html" } });
-    const html = await answer.text();
-    if (shown !== name) return;
-    const open = [...content.querySelectorAll("details")].map((each) => each.open);
-    const holder = document.createElement("template");
-    holder.innerHTML = html;
-    content.replaceChildren(holder.content);
-    if (!isNew) content.querySelectorAll("details").forEach((each, place) => { each.open = open[place] ?? false; });
-    tickClocks();
-  } finally {
-    loading = false;
+    html = await answer.text();
+  } catch {
+    say("No answer: what is shown may be old.");
+    return;
   }
+  if (shown !== name || mine < answered || (!isNew && isAtWork())) return;
+  answered = mine; // a slow answer must not bring back what was before
+  const open = [...drawerContent.querySelectorAll("details")].map((each) => each.open);
+  const focused = drawerContent.contains(document.activeElement);
+  const holder = document.createElement("template");
+  holder.innerHTML = html;
+  drawerContent.replaceChildren(holder.content);
+  drawerContent.querySelectorAll("details").forEach((each, place) => { each.open = open[place] ?? false; });
+  if (focused) drawer.querySelector(".close").focus();
+  tickClocks();
 }
 
 function openDrawer(name) {
   shown = name;
   drawer.setAttribute("aria-label", `Breaker ${name}`);
-  drawer.querySelector(".content").replaceChildren();
+  drawerContent.replaceChildren();
   drawer.showModal();
   load(name, true);
 }
