@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from recloser.http.stored import DeferredRequest
 
@@ -100,21 +100,3 @@ class Job:
         """The deferred call's positional and keyword arguments; none of a request."""
         data = cast("Mapping[str, Any]", json.loads(self.record.payload))
         return data.get("args", []), data.get("kwargs", {})
-
-
-class Depth(NamedTuple):
-    """How much a queue holds, for metrics and pages.
-
-    Attributes:
-        queued: Jobs that wait.
-        running: Jobs that are being tried.
-        done: Jobs that are done and still remembered.
-        failed: Jobs that were given up, and wait for a person.
-        oldest: Age of the oldest job that waits or runs (seconds), 0 if there is none.
-    """
-
-    queued: int = 0
-    running: int = 0
-    done: int = 0
-    failed: int = 0
-    oldest: float = 0.0

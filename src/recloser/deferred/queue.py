@@ -9,12 +9,14 @@ from os import PathLike
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
+from recloser import backlogs
+from recloser.backlogs import Depth
 from recloser.core.breaker import CircuitBreaker
 from recloser.core.errors import ConfigurationError, Problem, RecloserError
 from recloser.core.log import logger
 from recloser.core.policy import nearest
 from recloser.deferred.attempt import Attempt
-from recloser.deferred.job import Depth, JobRecord
+from recloser.deferred.job import JobRecord
 from recloser.deferred.table import JobTable, Submission
 from recloser.deferred.task import Function, Task
 from recloser.stores.protocol import StoreError
@@ -92,6 +94,17 @@ class Queue:
             raise ConfigurationError(problems)
         # A process may change its folder later, as a daemon does: the file stays where it was meant.
         self.table = JobTable(Path(path).absolute()) if table is None else table
+        backlogs.tell(self)
+
+    @property
+    def name(self) -> str:
+        """How pages call it: by its file."""
+        return self.table.path.stem
+
+    @property
+    def waits_for(self) -> list[str]:
+        """Names of the breakers that its jobs wait for."""
+        return [task.breaker for task in self.tasks.values()]
 
     def task(self, breaker: str, *, name: str | None = None) -> Callable[[Function], Task]:
         """Declare what can be put off: decorate the function that does it later.

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from random import random
 from typing import Any, Final, NamedTuple
 
+from recloser.backlogs import Depth
 from recloser.deferred.file import JobFile
-from recloser.deferred.job import Depth, JobRecord, JobState
+from recloser.deferred.job import JobRecord, JobState
 
 LIVE: Final = "state IN ('queued', 'running')"
 

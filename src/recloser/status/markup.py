@@ -36,6 +36,19 @@ def duration(seconds: float) -> str:
     return f"{max(0.0, seconds) // 1:.0f} s"
 
 
+def queue_of(queue: Mapping[str, Any]) -> str:
+    """Tell how full a queue is, in a line of plain text."""
+    named = f"queue {queue['name']} ({', '.join(queue['breakers'])})"
+    depth = queue["depth"]
+    if depth is None:
+        return f"{named}: cannot be read"
+    oldest = f", the oldest for {duration(depth['oldest'])}" if depth["queued"] + depth["running"] else ""
+    return (
+        f"{named}: {depth['queued']} waiting, {depth['running']} running{oldest}; "
+        f"{depth['done']} done, {depth['failed']} given up"
+    )
+
+
 def badge(entry: Entry) -> str:
     """Show state and mode: in words, never by colour alone."""
     state, mode = entry["state"], entry["mode"]["mode"]

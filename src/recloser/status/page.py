@@ -133,10 +133,13 @@ def head(document: Mapping[str, Any]) -> str:
         f"<strong>{counts['open']} open</strong>, {counts['half_open']} half-open, {counts['closed']} closed; "
         f"{workers}; {text(whose)}"
     )
+    queues = "".join(
+        f'<span class="queue">{text(markup.queue_of(each))}</span>' for each in document["queues"]
+    )
     return (
         f'<div id="head">{banner}<p class="summary{" trouble" if trouble else ""}">{summary} '
         f'<span class="quiet">as of <time datetime="{text(document["at"])}">{_clock(document["at"])}</time>'
-        "</span></p></div>"
+        f"</span>{queues}</p></div>"
     )
 
 

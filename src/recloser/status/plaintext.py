@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from recloser.status.markup import duration
+from recloser.status.markup import duration, queue_of
 
 
 def overview(document: Mapping[str, Any]) -> str:
     """Tell all breakers, a line each, worst first."""
     entries = document["breakers"]
     width = max((len(entry["name"]) for entry in entries), default=0)
-    lines = [summary(document), ""]
+    lines = [*heading(document), ""]
     lines += [f"{entry['name']:<{width}}  {line_of(entry)}" for entry in entries]
     more = document["page"]["matching"] - document["page"]["offset"] - len(entries)
     if more > 0:
@@ -31,6 +31,11 @@ def one(document: Mapping[str, Any]) -> str:
         for each in entry["transitions"]
     ]
     return "\n".join(lines) + "\n"
+
+
+def heading(document: Mapping[str, Any]) -> list[str]:
+    """Tell how fleet and store are, and how full the queues."""
+    return [summary(document), *(queue_of(each) for each in document["queues"])]
 
 
 def summary(document: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
+from recloser import backlogs
 from recloser.core.snapshot import Snapshot
 from recloser.registry import Registry
 from recloser.stores.health import Connection, Health
@@ -31,6 +32,7 @@ class Sight(NamedTuple):
         error: Why the fleet is not seen although there is a store.
         workers: Those of the fleet; else this process alone.
         me: This process's id among them.
+        queues: Of what was put off, in this process.
     """
 
     registry: Registry
@@ -41,6 +43,7 @@ class Sight(NamedTuple):
     error: str
     workers: Sequence[Heard]
     me: str
+    queues: Sequence[backlogs.Seen] = ()
 
 
 def look(registry: Registry, timeout: float = STORE_SECONDS) -> Sight:
@@ -66,7 +69,8 @@ def look(registry: Registry, timeout: float = STORE_SECONDS) -> Sight:
         # Whoever only looks, as the command line does, has no breakers and is no worker.
         workers = [_live(registry, heard, own) if heard.worker.id == me else heard for heard in fleet.workers]
         workers = [heard for heard in workers if heard.worker.id != me or heard.worker.beliefs]
-    return Sight(registry, time.time(), own, fleet, health, error, workers, me)
+    queues = backlogs.look(registry)
+    return Sight(registry, time.time(), own, fleet, health, error, workers, me, queues)
 
 
 def _live(registry: Registry, heard: Heard, own: Mapping[str, Snapshot]) -> Heard:

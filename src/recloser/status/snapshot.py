@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any, Final
 
+from recloser.backlogs import Seen
 from recloser.core.state import Mode, State
 from recloser.registry import Registry, UnknownBreakerError
 from recloser.status.entry import entry_of, epoch_text, moment, policy_of, transition_of
@@ -62,6 +63,7 @@ def document(sight: Sight, query: Query = EVERYTHING, rates: Rates | None = None
         "breakers": page,
         "workers": [_worker(sight, heard) for heard in sight.workers[:WORKERS_SHOWN]],
         "transitions": _transitions(sight, None),
+        "queues": [_queue(queue) for queue in sight.queues],
     }
 
 
@@ -168,6 +170,12 @@ def _worker(sight: Sight, heard: Heard) -> Document:
             if belief.state is not State.CLOSED or belief.mode is not Mode.AUTO
         },
     }
+
+
+def _queue(queue: Seen) -> Document:
+    depth = queue.depth
+    counts = {} if depth is None else {**depth._asdict(), "oldest": round(depth.oldest, 3)}
+    return {"name": plain(queue.name, 80), "breakers": list(queue.waits_for), "depth": counts or None}
 
 
 def _belief(belief: Belief) -> Document:

@@ -154,7 +154,8 @@ def _watch(options: argparse.Namespace) -> int:
             while True:
                 try:
                     told = source.overview()
-                    shown = Group(Text(plain(plaintext.summary(told), 1000)), _table(told))
+                    heading = (Text(plain(line, 1000)) for line in plaintext.heading(told))
+                    shown = Group(*heading, _table(told))
                     live.update(shown, refresh=True)
                 except RecloserError as error:
                     live.update(Text(str(error), style="red"), refresh=True)
@@ -197,7 +198,7 @@ def _lines(told: Mapping[str, Any]) -> list[str]:
     entries = told["breakers"]
     width = max((len(entry["name"]) for entry in entries), default=0)
     colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    lines = [plain(plaintext.summary(told), 1000), ""]
+    lines = [*(plain(line, 1000) for line in plaintext.heading(told)), ""]
     for entry in entries:
         name, line = plain(entry["name"]), plaintext.line_of(entry)
         line = "".join(each if each.isprintable() else " " for each in line)
