@@ -90,7 +90,8 @@ def test_an_operator_forces_a_circuit_open_and_back(url: str, downstream: Downst
         page.get_by_label("Until, time").fill("18:30")
         page.get_by_role("button", name="Force open").click()
 
-        expect(page.get_by_text("Force open: inventory (the warehouse moves).")).to_be_visible()
+        done = re.compile(r"Force open: inventory, in worker process \d+ alone \(the warehouse moves\)\.")
+        expect(page.get_by_text(done)).to_be_visible()
         expect(page.locator(".recloser-state")).to_have_text("open")
         expect(row(page, "Mode")).to_contain_text(
             "forced open by ann: the warehouse moves (until Jan. 31, 2099, 6:30 p.m. UTC)"

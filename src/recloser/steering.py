@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from recloser.core.errors import RecloserError
 from recloser.core.log import logger
-from recloser.core.state import Epoch, Mode, Override, State
+from recloser.core.state import Epoch, Mode, Override, State, end_of_mode
 
 if TYPE_CHECKING:
     from recloser.core.breaker import CircuitBreaker
@@ -98,12 +97,7 @@ class Order(NamedTuple):
         found = Action(action)
         if until is not None and not found.may_end:
             raise ValueError(f"breaker {name!r}: {action} has no end")
-        if isinstance(until, datetime):
-            if until.tzinfo is None:
-                raise ValueError(f"breaker {name!r}: until must have a time zone, got {until!r}")
-            until = until.timestamp()
-        if until is not None and not (math.isfinite(until) and until > wall_clock()):
-            raise ValueError(f"breaker {name!r}: until must lie in the future, got {until!r}")
+        until = end_of_mode(name, until, wall_clock())
         return cls(name, found, Override(MODES.get(found, Mode.AUTO), by, reason, until))
 
 

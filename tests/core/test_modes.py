@@ -54,6 +54,7 @@ def test_c9_until_is_an_aware_datetime_or_seconds(build: Build, clock: Clock):
         (MIDNIGHT - 1, "until must lie in the future"),
         (float("nan"), "until must lie in the future"),
         (float("inf"), "until must lie in the future"),
+        (1e17, "until must lie in the future, before the year 9999"),
     ],
 )
 def test_c9_a_wrong_until_is_refused(build: Build, until: Any, fix: str):

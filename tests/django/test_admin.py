@@ -17,11 +17,14 @@ from django.urls import path, reverse
 from django.utils import timezone
 from shopsite.tools import trip
 
+from recloser import Registry
 from recloser.django import registry
 from recloser.django.admin import BreakerAdmin
 from recloser.django.description import duration
 from recloser.django.models import Breaker
 from recloser.django.operations import OPERATIONS
+from recloser.status.entry import epoch_text
+from recloser.stores.protocol import StoreError
 
 pytestmark = pytest.mark.django_db
 
@@ -32,6 +35,11 @@ HISTORY = "/admin/recloser/breaker/inventory/history/"
 
 def action(name: str = "open", breaker: str = "inventory") -> str:
     return f"/admin/recloser/breaker/{breaker}/do/{name}/"
+
+
+def wish(reason: str = "a drill", **fields: str) -> dict[str, str]:
+    """What the page's form sends, about the breaker as it is now."""
+    return {"reason": reason, "epoch": epoch_text(registry["inventory"].snapshot().epoch), **fields}
 
 
 def client_of(username: str, *permissions: str, is_staff: bool = True, is_superuser: bool = False) -> Client:
@@ -77,7 +85,7 @@ def test_who_may_look(clients: dict[str, Client], who: str, page: str):
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_who_may_act(clients: dict[str, Client], who: str, name: str):
     """Controllers act, by POST alone."""
-    assert clients[who].post(action(name), {"reason": "test"}).status_code == MATRIX[who][1]
+    assert clients[who].post(action(name), wish("test")).status_code == MATRIX[who][1]
     assert clients[who].get(action(name)).status_code == MATRIX[who][2]
     acted = registry["inventory"].mode.by == who or name == "reset"
     assert acted is (who in {"controller", "superuser"}) or name == "reset"
@@ -97,7 +105,7 @@ def test_action_acts(clients: dict[str, Client], name: str, state: str, mode: st
     """Each action does what it says to the breaker, in the user's name."""
     trip()
 
-    response = clients["controller"].post(action(name), {"reason": "a drill"}, follow=True)
+    response = clients["controller"].post(action(name), wish(), follow=True)
 
     assert (registry["inventory"].state, registry["inventory"].mode.mode) == (state, mode)
     assert "a drill" in response.content.decode()
@@ -105,7 +113,7 @@ def test_action_acts(clients: dict[str, Client], name: str, state: str, mode: st
 
 def test_action_leaves_a_trace(clients: dict[str, Client]):
     """An action is written to the admin's log, and the breaker's history shows it."""
-    clients["controller"].post(action(), {"reason": "a drill"})
+    clients["controller"].post(action(), wish())
 
     [entry] = LogEntry.objects.all()
     assert (entry.user.username, entry.object_id, entry.change_message) == (
@@ -128,7 +136,7 @@ def test_action_does_not_wait_for_its_log(
 
     monkeypatch.setattr(BreakerAdmin, "log_change", fail)
 
-    clients["controller"].post(action(), {"reason": "a drill"})
+    clients["controller"].post(action(), wish())
 
     assert registry["inventory"].state == "open"
     assert "admin's log could not be written" in caplog.text
@@ -136,10 +144,50 @@ def test_action_does_not_wait_for_its_log(
 
 def test_reason_is_required(clients: dict[str, Client]):
     """Without a reason nothing is done, and the page says so."""
-    response = clients["controller"].post(action(), {"reason": " "})
+    response = clients["controller"].post(action(), wish(" "))
 
     assert (response.status_code, registry["inventory"].state) == (400, "closed")
     assert "This field is required" in response.content.decode()
+
+
+def test_reason_is_one_line(clients: dict[str, Client]):
+    """What would end a line of a log, or turn the text around, is no part of a reason."""
+    clients["controller"].post(action(), wish("a\ndrill \u202elive"))
+
+    assert registry["inventory"].mode.why == "a drill live"
+
+
+@pytest.mark.parametrize("epoch", ["", "none", "1-zz", "9" * 400])
+def test_action_says_upon_what(clients: dict[str, Client], epoch: str):
+    """An action that does not say which state its operator saw is refused, and the page says so."""
+    response = clients["controller"].post(action(), {"reason": "a drill", "epoch": epoch})
+
+    assert (response.status_code, registry["inventory"].state) == (400, "closed")
+    assert 'class="errornote"' in response.content.decode()
+
+
+def test_loss_of_the_store_is_told(clients: dict[str, Client], monkeypatch: pytest.MonkeyPatch):
+    """Nobody knows whether an action was done that the store did not answer; the log does not claim it."""
+
+    def lose(*_: object, **__: object) -> None:
+        raise StoreError("no answer within 2 s")
+
+    monkeypatch.setattr(Registry, "steer", lose)
+
+    response = clients["controller"].post(action(), wish())
+
+    assert response.status_code == 503
+    assert "not known whether this was done: no answer within 2 s" in response.content.decode()
+    assert not LogEntry.objects.exists()
+
+
+def test_credentials_of_an_error_are_not_shown(clients: dict[str, Client]):
+    """The text of a failure is shown without what looks like a password."""
+    trip(error=ConnectionError("redis://shop:hunter2@cache.example refused"))
+
+    for page in (LIST, PAGE):
+        text = clients["viewer"].get(page).content.decode()
+        assert "ConnectionError: redis://***@cache.example refused" in text
 
 
 @pytest.mark.parametrize(("hours", "status"), [(1, 302), (-1, 400)])
@@ -148,7 +196,7 @@ def test_mode_may_end(clients: dict[str, Client], hours: int, status: int):
     until = timezone.localtime(timezone.now() + timedelta(hours=hours)).replace(microsecond=0)
     fields = {"until_0": until.date().isoformat(), "until_1": until.time().isoformat()}
 
-    response = clients["controller"].post(action(), {"reason": "a drill", **fields})
+    response = clients["controller"].post(action(), wish(**fields))
 
     assert response.status_code == status
     assert registry["inventory"].mode.until == (until.timestamp() if hours > 0 else None)
@@ -159,7 +207,7 @@ def test_csrf_token_is_needed(clients: dict[str, Client]):
     client = Client(enforce_csrf_checks=True)
     client.force_login(User.objects.get(username="controller"))
 
-    assert client.post(action(), {"reason": "a drill"}).status_code == 403
+    assert client.post(action(), wish()).status_code == 403
     assert registry["inventory"].state == "closed"
 
 
@@ -170,7 +218,7 @@ def test_csrf_token_is_needed_whatever_the_middleware(clients: dict[str, Client]
     client = Client(enforce_csrf_checks=True)
     client.force_login(User.objects.get(username="controller"))
 
-    assert client.post(action(name), {"reason": "a drill"}).status_code == 403
+    assert client.post(action(name), wish()).status_code == 403
     assert registry["inventory"].mode.by == ""
 
 
@@ -186,7 +234,7 @@ def test_actions_are_posted(clients: dict[str, Client], method: str):
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_action_on_an_unknown_breaker_is_not_found(clients: dict[str, Client], name: str):
     """An unknown breaker is a 404 for those who may act, and no breaker comes of it."""
-    response = clients["controller"].post(action(name, breaker="nothing"), {"reason": "a drill"})
+    response = clients["controller"].post(action(name, breaker="nothing"), wish())
 
     assert response.status_code == 404
     assert "nothing" not in registry
@@ -194,7 +242,7 @@ def test_action_on_an_unknown_breaker_is_not_found(clients: dict[str, Client], n
 
 def test_unknown_action_is_not_found(clients: dict[str, Client]):
     """So is an unknown action."""
-    assert clients["controller"].post(action("explode"), {"reason": "a drill"}).status_code == 404
+    assert clients["controller"].post(action("explode"), wish()).status_code == 404
 
 
 @pytest.mark.parametrize("page", [PAGE, HISTORY])
@@ -245,7 +293,7 @@ def test_another_site_may_have_it(clients: dict[str, Client], settings):
 
     listing = clients["controller"].get("/other/recloser/breaker/").content.decode()
     page = clients["controller"].get("/other/recloser/breaker/inventory/change/").content.decode()
-    acted = clients["controller"].post("/other/recloser/breaker/inventory/do/open/", {"reason": "a drill"})
+    acted = clients["controller"].post("/other/recloser/breaker/inventory/do/open/", wish())
 
     assert 'href="/other/recloser/breaker/inventory/change/"' in listing
     assert 'formaction="/other/recloser/breaker/inventory/do/open/"' in page
@@ -281,10 +329,18 @@ def test_durations_are_told_in_their_largest_unit(seconds: float, told: str):
     assert duration(seconds) == told
 
 
-@pytest.mark.parametrize("fields", [{"until_0": "2099-01-31"}, {"until_1": "18:30"}, {"until_0": "soon"}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"until_0": "2099-01-31"},
+        {"until_1": "18:30"},
+        {"until_0": "soon"},
+        {"until_0": "9999-12-31", "until_1": "23:59"},  # by UTC, no calendar may know that
+    ],
+)
 def test_half_an_end_is_none(clients: dict[str, Client], fields: dict[str, str]):
     """An end that lacks its date or its time is refused rather than ignored."""
-    assert clients["controller"].post(action(), {"reason": "a drill", **fields}).status_code == 400
+    assert clients["controller"].post(action(), wish(**fields)).status_code == 400
     assert registry["inventory"].state == "closed"
 
 

@@ -79,6 +79,10 @@ def test_action_may_end():
         (["open", "inventroy", "--reason", "drill"], "did you mean 'inventory'"),
         (["open", "inventory"], "--reason"),
         (["open", "inventory", "--reason", "drill", "--for", "-1"], "must lie in the future"),
+        (["open", "inventory", "--reason", "drill", "--for", "1e308"], "must lie in the future"),
+        (["open", "inventory", "--reason", "drill", "--for", "inf"], "must lie in the future"),
+        (["open", "inventory", "--reason", "drill", "--for", "soon"], "invalid float value"),
+        (["open", "inventory", "--reason", " \n"], "--reason must say why"),
         (["explode"], "invalid choice"),
     ],
 )
@@ -88,6 +92,19 @@ def test_wrong_use_is_an_error(arguments: list[str], message: str):
         run(*arguments)
     assert caught.value.returncode == 1
     assert registry["inventory"].state == "closed"
+
+
+def test_somebody_acts(monkeypatch: pytest.MonkeyPatch):
+    """In a container whose user has no name, the command asks who acts."""
+
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+
+    with pytest.raises(CommandError, match="say who acts: --by"):
+        run("open", "inventory", "--reason", "drill")
+    assert "forced_open" in run("open", "inventory", "--reason", "drill", "--by", "ann", "--json")
 
 
 def test_check_passes():

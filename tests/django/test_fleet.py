@@ -10,14 +10,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import Client
 
 from recloser import Registry
 from recloser.django import registry
+from recloser.status.entry import epoch_text
 from recloser.stores.sqlite import SQLiteStore
 
 ANOTHER_WORKER = """
@@ -133,14 +136,41 @@ def test_every_action_is_done_when_the_command_ends(fleet: Registry, path: Path,
         assert (record.cause.by if action == "reset" else record.override.by) == "ann"
 
 
+def act(operator: Client, word: str, reason: str) -> Any:
+    """Act from the page, upon what it shows."""
+    page = operator.get("/admin/recloser/breaker/inventory/change/").content.decode()
+    epoch = re.search(r'name="epoch" value="([^"]+)"', page)
+    assert epoch is not None
+    wish = {"reason": reason, "epoch": epoch[1]}
+    return operator.post(f"/admin/recloser/breaker/inventory/do/{word}/", wish, follow=True)
+
+
 def test_page_reaches_the_fleet(worker: Worker, fleet: Registry, operator: Client):
     """So does an action of the page, and its undoing."""
     assert fleet.ready(10)
-    operator.post("/admin/recloser/breaker/inventory/do/open/", {"reason": "a drill"})
+    done = act(operator, "open", "a drill")
+    assert "Force open: inventory, in the whole fleet (a drill)" in done.content.decode()
     eventually(lambda: worker.says() == ["closed", "open"])
 
-    operator.post("/admin/recloser/breaker/inventory/do/auto/", {"reason": "done"})
+    act(operator, "auto", "done")
     eventually(lambda: worker.says() == ["closed", "closed"])
+
+
+def test_page_acts_upon_what_it_showed(worker: Worker, fleet: Registry, operator: Client):
+    """A breaker that has changed since is a conflict: nothing is done, the page says what it has become."""
+    assert fleet.ready(10)
+    epoch = epoch_text(fleet["payments"].snapshot().epoch)
+    worker.says("open")
+    wish = {"reason": "all is well", "epoch": epoch}
+
+    answer = operator.post("/admin/recloser/breaker/payments/do/close/", wish)
+
+    assert answer.status_code == 409
+    assert "has changed meanwhile: it is open now, mode forced open by bob" in answer.content.decode()
+    assert 'value="all is well"' in answer.content.decode()
+    assert epoch not in answer.content.decode()
+    assert not LogEntry.objects.exists()
+    assert worker.says() == ["open", "closed"]
 
 
 def test_page_lists_the_workers(worker: Worker, fleet: Registry, operator: Client):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -18,7 +17,7 @@ from recloser.core.fallback import On, protect
 from recloser.core.permit import Calling, Permit, TimedCalling, acquire, run_async
 from recloser.core.policy import Knobs, Policy
 from recloser.core.snapshot import Snapshot
-from recloser.core.state import Mode, Override, State
+from recloser.core.state import Mode, Override, State, end_of_mode
 
 if TYPE_CHECKING:
     from recloser.core.leading import Lead
@@ -223,7 +222,7 @@ class CircuitBreaker:
             until: When to return to automatic: an aware `datetime`, or seconds of the wall clock.
 
         Raises:
-            ValueError: `until` is naive, not finite, or past.
+            ValueError: `until` is naive, past, or beyond the year 9998.
         """
         self._override(Mode.FORCED_OPEN, by, reason, until)
 
@@ -255,11 +254,6 @@ class CircuitBreaker:
         self._driver.post(lambda now: machine.reset(now, by, reason))
 
     def _override(self, mode: Mode, by: str, reason: str, until: datetime | float | None) -> None:
-        if isinstance(until, datetime):
-            if until.tzinfo is None:
-                raise ValueError(f"breaker {self.name!r}: until must have a time zone, got {until!r}")
-            until = until.timestamp()
-        if until is not None and not (math.isfinite(until) and until > self._driver.wall_clock()):
-            raise ValueError(f"breaker {self.name!r}: until must lie in the future, got {until!r}")
+        until = end_of_mode(self.name, until, self._driver.wall_clock())
         machine, override = self._driver.machine, Override(mode, by, reason, until)
         self._driver.post(lambda now: machine.override(override, now))

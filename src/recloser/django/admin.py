@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -19,16 +20,23 @@ from django.views.decorators.csrf import csrf_protect
 
 from recloser.core.breaker import CircuitBreaker
 from recloser.core.log import logger
-from recloser.django.description import duration, override, page_note, workers
+from recloser.core.state import LATEST, Epoch
+from recloser.django.description import FLEET_SECONDS, duration, override, page_note, reach, workers
 from recloser.django.lazy import registry
 from recloser.django.models import Breaker
 from recloser.django.operations import OPERATIONS
+from recloser.status.actions import LABELS, LONGEST_REASON
+from recloser.status.entry import epoch_from_text, epoch_text
+from recloser.status.redaction import plain, redacted
+from recloser.steering import Action, ConflictError
+from recloser.stores.health import Connection
+from recloser.stores.protocol import StoreError
 
 
 class ActionForm(forms.Form):
-    """Why an operator acts, and until when."""
+    """Why an operator acts, until when, and upon what he saw."""
 
-    reason = forms.CharField(max_length=200)
+    reason = forms.CharField(max_length=LONGEST_REASON)
     until = forms.SplitDateTimeField(
         required=False,
         widget=forms.SplitDateTimeWidget(
@@ -37,13 +45,27 @@ class ActionForm(forms.Form):
         ),
         help_text="When a forced or shadow mode ends by itself; without it, somebody has to end it.",
     )
+    epoch = forms.CharField()
+
+    def clean_reason(self) -> str:
+        """Keep to one line: the reason stands in logs and tables."""
+        return plain(self.cleaned_data["reason"])
 
     def clean_until(self) -> datetime | None:
         """Refuse an end that is past."""
         until: datetime | None = self.cleaned_data["until"]
-        if until is not None and until <= timezone.now():
-            raise forms.ValidationError("Must lie in the future.")
-        return until if until is None or timezone.is_aware(until) else timezone.make_aware(until)
+        if until is not None and timezone.is_naive(until):
+            until = timezone.make_aware(until)
+        if until is not None and not time.time() < until.timestamp() < LATEST:
+            raise forms.ValidationError("Must lie in the future, before the year 9999.")
+        return until
+
+    def clean_epoch(self) -> Epoch:
+        """Read which state of the breaker the page showed."""
+        try:
+            return epoch_from_text(self.cleaned_data["epoch"])
+        except ValueError as error:
+            raise forms.ValidationError(f"{error}.") from None
 
 
 if TYPE_CHECKING:
@@ -163,15 +185,27 @@ class BreakerAdmin(_ModelAdmin):
             return HttpResponseNotAllowed(["POST"])
         form = ActionForm(request.POST)
         if not form.is_valid():
-            response = self._breaker_page(request, breaker, form, None)
-            response.status_code = 400
-            return response
-        label, _, may_end, apply = OPERATIONS[operation]
-        reason: str = form.cleaned_data["reason"]
-        apply(breaker, request.user.get_username(), reason, form.cleaned_data["until"] if may_end else None)
+            return self._refused(request, breaker, form, 400)
+        action, reason = OPERATIONS[operation], form.cleaned_data["reason"]
+        try:
+            reached = _steer(breaker, action, request.user.get_username(), form.cleaned_data)
+        except ConflictError as conflict:
+            form.add_error(None, f"{conflict}.")
+            return self._refused(request, breaker, form, 409)
+        except StoreError as lost:
+            form.add_error(None, f"It is not known whether this was done: {lost}.")
+            return self._refused(request, breaker, form, 503)
+        label, _ = LABELS[action]
         self._log(request, breaker, f"{label}: {reason}")
-        messages.success(request, f"{label}: {breaker.name} ({reason}).")
+        messages.success(request, f"{label}: {breaker.name}, {reach(in_fleet=reached)} ({reason}).")
         return HttpResponseRedirect(self._url("change", breaker.name))
+
+    def _refused(
+        self, request: HttpRequest, breaker: CircuitBreaker, form: ActionForm, status: int
+    ) -> TemplateResponse:
+        response = self._breaker_page(request, breaker, form, None)
+        response.status_code = status
+        return response
 
     def _breaker_page(
         self, request: HttpRequest, breaker: CircuitBreaker, form: ActionForm, extra: dict[str, Any] | None
@@ -182,8 +216,8 @@ class BreakerAdmin(_ModelAdmin):
             "form": form,
             "may_control": self.has_change_permission(request),
             "operations": [
-                (self._url("operate", breaker.name, name), operation)
-                for name, operation in OPERATIONS.items()
+                (self._url("operate", breaker.name, name), *LABELS[action])
+                for name, action in OPERATIONS.items()
             ],
             "history_url": self._url("history", breaker.name),
             **(extra or {}),
@@ -211,7 +245,27 @@ class BreakerAdmin(_ModelAdmin):
 
 def _shown(breaker: CircuitBreaker) -> dict[str, object]:
     now = breaker.snapshot()
-    return {"now": now, "lasting": duration(now.elapsed), "mode": override(now.mode)}
+    return {
+        "now": now,
+        "lasting": duration(now.elapsed),
+        "mode": override(now.mode),
+        "last_failure": redacted(now.last_failure),
+        "epoch": epoch_text(now.epoch),
+    }
+
+
+def _steer(breaker: CircuitBreaker, action: Action, by: str, wish: Mapping[str, Any]) -> bool:
+    registry.ready(FLEET_SECONDS)
+    # Without a store in common, the page may be that of another worker, whose epochs are others.
+    is_shared = registry.store_health.connection is Connection.UP
+    return registry.steer(
+        breaker.name,
+        action,
+        by=by,
+        reason=wish["reason"],
+        until=wish["until"] if action.may_end else None,
+        expected=wish["epoch"] if is_shared else None,
+    )
 
 
 def _may(request: HttpRequest, permission: str) -> bool:

@@ -13,6 +13,7 @@ from django.utils import formats, timezone
 from recloser.core.breaker import CircuitBreaker
 from recloser.core.state import Override, State
 from recloser.django.lazy import registry
+from recloser.status.redaction import redacted
 from recloser.stores.health import Connection
 from recloser.stores.protocol import StoreError
 
@@ -36,6 +37,11 @@ def page_note() -> str:
             f"reaches all of it. Numbers are those of {here}."
         )
     return f"This is {here} alone: {health}. The fleet hears of an action here when the store is back."
+
+
+def reach(*, in_fleet: bool) -> str:
+    """Say how far an action went."""
+    return "in the whole fleet" if in_fleet else f"in worker process {os.getpid()} alone"
 
 
 def command_note() -> str:
@@ -100,7 +106,7 @@ def describe(breaker: CircuitBreaker) -> dict[str, object]:
         "since": round(now.elapsed, 3),
         "cause": "" if now.cause is None else str(now.cause),
         "retry_after": round(now.retry_after, 3),
-        "last_failure": now.last_failure,
+        "last_failure": redacted(now.last_failure),
         "mode": {"mode": str(now.mode.mode), "by": now.mode.by, "why": now.mode.why, "until": until},
         "calls": now.calls,
         "failures": now.failures,

@@ -39,8 +39,8 @@ def _unshared(why: str) -> list[CheckMessage]:
         messages.append(
             Warning(
                 f"The circuits are not shared, and {why}.",
-                hint="Each worker finds out about an outage by itself, and an operator's action reaches one worker. "
-                "Run one worker with threads if that matters, or silence this check.",
+                hint='Let them meet: RECLOSER["STORE"] = "sqlite" on one machine, "redis://…" across machines. Without a '
+                "store each worker finds out about an outage by itself, and an operator's action reaches one worker.",
                 id="recloser.W001",
             )
         )

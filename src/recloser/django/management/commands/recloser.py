@@ -6,7 +6,6 @@ import getpass
 import json
 import time
 from argparse import ArgumentParser, Namespace
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from django.core.checks import ERROR, run_checks
@@ -19,6 +18,8 @@ from recloser.django.checks import TAG
 from recloser.django.description import command_note, describe, override
 from recloser.django.lazy import registry
 from recloser.django.operations import OPERATIONS
+from recloser.status.actions import LABELS
+from recloser.status.redaction import plain
 
 STORE_SECONDS: Final = 2.0
 
@@ -34,12 +35,12 @@ class Command(BaseCommand):
         actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
         listing = actions.add_parser("list", help="show every breaker")
         checking = actions.add_parser("check", help="run the system checks; exit code 1 if there is an error")
-        for name, operation in OPERATIONS.items():
-            acting = actions.add_parser(name, help=f"{operation.label.lower()}: {operation.effect}")
+        for name, action in OPERATIONS.items():
+            acting = actions.add_parser(name, help=LABELS[action][1])
             acting.add_argument("breaker")
             acting.add_argument("--reason", required=True, help="why, for everybody who looks")
             acting.add_argument("--by", default="", help="who; by default the user of this machine")
-            if operation.may_end:
+            if action.may_end:
                 acting.add_argument("--for", type=float, dest="seconds", help="end it after so many seconds")
             acting.add_argument("--json", action="store_true", help="write JSON")
         for reading in (listing, checking):
@@ -77,10 +78,13 @@ class Command(BaseCommand):
         if not registry.ready(STORE_SECONDS):
             raise CommandError(f"nothing was changed: {registry.store_health}")
         seconds: float | None = options.get("seconds")
-        until = None if seconds is None else datetime.now(UTC) + timedelta(seconds=seconds)
-        by: str = options["by"] or getpass.getuser()
-        OPERATIONS[options["action"]].apply(breaker, by, options["reason"], until)
-        _wait_for_store(breaker)
+        until = None if seconds is None else time.time() + seconds
+        by: str = plain(options["by"]) or _user()
+        reason = plain(options["reason"])
+        if not reason:
+            raise CommandError("--reason must say why")
+        # It waits for the store, as the command's process is about to end.
+        registry.steer(breaker.name, OPERATIONS[options["action"]], by=by, reason=reason, until=until)
 
     def _show(self, breakers: list[CircuitBreaker], *, as_json: bool) -> None:
         described = [describe(breaker) for breaker in breakers]
@@ -112,15 +116,8 @@ class Command(BaseCommand):
             raise CommandError("RECLOSER is wrong", returncode=1)
 
 
-def _wait_for_store(breaker: CircuitBreaker) -> None:
-    # The command's process is about to end: what it did must be the fleet's by then.
-    deadline = time.monotonic() + STORE_SECONDS
-    while (fleet := registry.fleet(STORE_SECONDS)) is not None:
-        shared = fleet.breakers.get(breaker.name)
-        if shared is not None and shared.record.epoch == breaker.snapshot().epoch:
-            return
-        if time.monotonic() > deadline:
-            raise CommandError(
-                f"the fleet has not followed within {STORE_SECONDS:g} s: {registry.store_health}"
-            )
-        time.sleep(0.01)
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # as in a container whose user has no name
+        raise CommandError("say who acts: --by") from None
