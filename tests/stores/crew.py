@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 SCRIPT = Path(__file__).with_name("worker_process.py")
-PATIENCE = 10.0
+PATIENCE = 30.0  # on a machine that does much else
 
 
 class Hand:
@@ -58,7 +58,7 @@ class Hand:
             with suppress(BrokenPipeError):
                 self.process.stdin.close()
         try:
-            self.process.wait(10)
+            self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -89,7 +89,7 @@ def crew(store: str, size: int = 2, **settings: object) -> Iterator[list[Hand]]:
                 hand.end()
 
 
-def until(told: Callable[[], object], seconds: float = 8.0, what: str = "") -> float:
+def until(told: Callable[[], object], seconds: float = 20.0, what: str = "") -> float:
     """Wait until something is so; return how long it took (seconds)."""
     started = time.monotonic()
     while not told():

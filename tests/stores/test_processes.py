@@ -117,6 +117,20 @@ def test_one_thread_however_many_breakers(store):
         assert hand.ask("threads") == ["MainThread", "recloser-hub"]
 
 
+def test_a_process_that_holds_many_connections_is_a_member(store):
+    """`select` knows no descriptor above 1023; the hub of a busy server has no other ones (E2)."""
+    with crew(store, 1) as (first,):
+        busy = Hand(store, {"failure_threshold": 3, "recovery_timeout": 60})
+        try:
+            assert busy.ask("hold_files", number=1100) > 1023
+            assert busy.ask("ready")
+            assert busy.ask("call") == "success"
+            first.trip()
+            until(lambda: busy.ask("state") == "open")
+        finally:
+            busy.end()
+
+
 def test_a_process_ends_by_itself(file):
     """Neither an open hub nor a locked store keeps an interpreter from ending (E7)."""
     with crew(file, 2) as (first, second):

@@ -137,6 +137,13 @@ class Worker:
             thread.join()
         return {"good": good, "of": forks}
 
+    def hold_files(self, number: int) -> int:
+        """Hold so many open files, as a server holds connections; return the highest descriptor."""
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 2 * number), hard))
+        self.held = [os.open(os.devnull, os.O_RDONLY) for _ in range(number)]
+        return self.held[-1]
+
     def limit_files(self, size: int) -> int:
         """Let no file grow beyond so many bytes: what a full disk does."""
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import select
+import selectors
 import socket
 from contextlib import suppress
+from typing import Any, Final
+
+# Not `select`: it refuses the high descriptors of a process that holds many connections.
+_SELECTOR: Final[Any] = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
 class Wakeup:
@@ -27,11 +31,11 @@ class Wakeup:
 
     def wait(self, seconds: float, fileno: int | None) -> None:
         """Wait until somebody rings, `fileno` is readable, or so much time has passed."""
-        sources = [self._ear.fileno()] if fileno is None else [self._ear.fileno(), fileno]
-        try:
-            select.select(sources, [], [], max(0.0, seconds))
-        except (OSError, ValueError):  # the store has closed its socket meanwhile
-            select.select(sources[:1], [], [], min(max(0.0, seconds), 0.05))
+        with _SELECTOR() as sources, suppress(OSError, ValueError):  # the store has closed its socket meanwhile
+            sources.register(self._ear, selectors.EVENT_READ)
+            if fileno is not None:
+                sources.register(fileno, selectors.EVENT_READ)
+            sources.select(max(0.0, seconds))
         self._is_ringing = False  # before the bytes are read: who rings from now on is heard the next time
         with suppress(OSError):
             while self._ear.recv(4096):
