@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,10 +19,17 @@ DAY = 1_000_000_000.0
 
 
 class Time:
-    """The clock of a whole fleet (seconds)."""
+    """The clock of a whole fleet (seconds).
+
+    Attributes:
+        latest: The one that was made last.
+    """
+
+    latest: Time
 
     def __init__(self) -> None:
         self.now = 1000.0
+        Time.latest = self
 
     def __call__(self) -> float:
         return self.now
@@ -149,11 +156,21 @@ class Member:
 
 
 class Fleet:
-    """Some workers of one SQLite file."""
+    """Some workers of one SQLite file, unless a test brings another store.
 
-    def __init__(self, folder: Path, size: int = 2, **settings: object) -> None:
+    Args:
+        folder: Where the file lies.
+        size: How many workers.
+        make: Makes a worker's client of another store, by the given clock.
+        **settings: Of their breaker.
+    """
+
+    def __init__(
+        self, folder: Path, size: int = 2, make: Callable[[Time], Store] | None = None, **settings: object
+    ) -> None:
         self.time = Time()
         self.folder = folder
+        self._make = make
         self.settings: dict[str, object] = {
             "failure_threshold": 3,
             "recovery_timeout": 10,
@@ -165,7 +182,9 @@ class Fleet:
         for _ in range(size):
             self.join()
 
-    def store(self) -> SQLiteStore:
+    def store(self) -> Store:
+        if self._make is not None:
+            return self._make(self.time)
         path = self.folder / "fleet" / "store.db"
         return SQLiteStore(path, clock=self.time, wall_clock=self.time.wall, boot="test")
 

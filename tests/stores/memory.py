@@ -71,7 +71,7 @@ class MemoryStore:
         now = self._clock()
         self._memory.workers[worker.id] = (worker, now)
         self._memory.workers = {
-            key: held for key, held in self._memory.workers.items() if held[1] >= now - 60
+            key: held for key, held in self._memory.workers.items() if now - 60 <= held[1] <= now + 1
         }
         return self._alive()
 
@@ -83,7 +83,7 @@ class MemoryStore:
         return FleetView(
             now,
             {name: _shared(entry, now) for name, entry in self._memory.entries.items()},
-            [Heard(worker, now - at) for worker, at in self._memory.workers.values()],
+            [Heard(worker, max(0.0, now - at)) for worker, at in self._memory.workers.values()],
             self._memory.transitions[::-1][:transitions],
         )
 
@@ -102,7 +102,7 @@ def _shared(entry: Entry, now: float) -> Shared:
         if width == widest and (number + BUCKETS) * width > now
     ]
     leases = [
-        Held(place.worker, now - place.renewed, place.deadline - now, place.is_used)
+        Held(place.worker, max(0.0, now - place.renewed), place.deadline - now, place.is_used)
         for place in entry.places.values()
         if place.deadline > now
     ]

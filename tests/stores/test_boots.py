@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -80,6 +82,17 @@ def test_d3_the_same_boot_voids_nothing(machine):
     opened = machine.boot().trip(FIVE_IN_A_ROW).record
     machine.boots -= 1
     assert machine.boot().read().open_until == opened.open_until
+
+
+def test_d7_two_applications_never_share_a_file(machine):
+    """Nor two schemas: the second one is refused, with the remedy."""
+    machine.boot().trip(FIVE_IN_A_ROW)
+    with pytest.raises(StoreError, match="of the namespace 'recloser', and not of 'cart': give each"):
+        SQLiteStore(machine.path, "cart").connect()
+    with contextlib.closing(sqlite3.connect(machine.path, isolation_level=None)) as database:
+        database.execute("UPDATE meta SET value = '2' WHERE key = 'schema'")
+    with pytest.raises(StoreError, match="of the schema '2', and not of '1'"):
+        machine.boot()
 
 
 def test_f1_two_machines_never_share_a_file(machine):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fleet import Fleet, fleet_in
+from fleet import NAME, Fleet, fleet_in
 from recloser import Registry
 from recloser.core.events import FleetChanged, ModeChanged, StateChanged
 from recloser.stores.health import Connection
@@ -504,6 +504,25 @@ def test_a_mode_is_restored_to_an_empty_store(fleet: Fleet):
     newcomer = fleet.join()
     assert newcomer.call() == "refused: forced_open"
     assert newcomer.breaker.mode.by == "ann"
+
+
+def test_who_votes_restores_what_the_fleet_knew(tmp_path):
+    """Neither its vote nor a lower epoch: an operator's mode outlives the store's data here, too (D1, D4)."""
+    with fleet_in(tmp_path, 2, trip_quorum=2) as fleet:
+        fleet[1].breaker.shadow(by="ann", reason="x")
+        fleet.step()
+        fleet.trip(0)
+        assert fleet.states == ["open", "closed"]
+        before = fleet[0].hub._rounds._links[NAME][0].known
+        fleet[1].cable.is_cut = True
+        for found in (fleet.folder / "fleet").iterdir():
+            found.unlink()
+        fleet.pass_time(3)
+
+        assert fleet[0].breaker.mode.mode == "shadow"
+        assert fleet[0].hub._rounds._links[NAME][0].known > before
+        late = fleet.join()
+        assert (late.state, late.breaker.mode.by) == ("closed", "ann")
 
 
 def test_a_lost_answer_is_repeated_without_harm(fleet: Fleet):

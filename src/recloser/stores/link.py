@@ -196,11 +196,9 @@ class Link:
         )
         if stands_alone:
             self._stand_alone(record)
-        elif is_plea:
-            self._adopt(record, moment)
         elif self.known is not None and self._is_older(record):
             self._doubt(worker, moment)
-        elif self._vote is None or record.epoch != self.known:
+        elif is_plea or self._vote is None or record.epoch != self.known:
             self._adopt(record, moment)
         if answer.won and self._announced != record.epoch:
             self._announced = record.epoch
@@ -257,12 +255,12 @@ class Link:
 
     def _return(self, record: Record, moment: Moment, worker: str) -> None:
         """Join the fleet, after this machine has led itself: first of all, or through an outage (SEMANTICS E6)."""
+        if self.known is not None and self._is_older(record):
+            self._doubt(worker, moment)
+            return
         if self._vote is not None:
             if record.epoch != self.known:
                 self._adopt(record, moment)
-            return
-        if self.known is not None and self._is_older(record):
-            self._doubt(worker, moment)
             return
         condition = self.driver.machine.condition
         cause = condition.cause
@@ -286,14 +284,18 @@ class Link:
 
     def _doubt(self, worker: str, moment: Moment) -> None:
         """Ask the store itself whether it has lost data; if so it gets this machine's (SEMANTICS D1)."""
-        self._plea = self._teller.restore(self.driver.machine, self.known, worker, moment.here)
+        plea = self._teller.restore(self.driver.machine, self.known, worker, moment.here)
+        if self._vote is not None:  # what it has decided alone is not the fleet's
+            plea = plea._replace(record=self.record, remaining=0.0)
+        self._plea = plea
 
     def told(self, record: Record, moment: Moment) -> Told:
         """Put a record into this process's time; what remains is cut to the policy's cap (SEMANTICS D2, E5)."""
         longest = self._terms.recovery_timeout_max * (1 + self._terms.recovery_jitter)
         until = inf
         if record.is_timed:
-            until = moment.here + min(max(0.0, record.open_until - moment.there), longest)
+            remaining = 0.0 if record.is_ahead_of(moment.there) else record.open_until - moment.there
+            until = moment.here + min(max(0.0, remaining), longest)
         since = moment.here - max(0.0, moment.there - record.since)
         return Told(
             record.epoch,

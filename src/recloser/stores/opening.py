@@ -23,7 +23,7 @@ def open_store(url: str, namespace: str) -> Store:
         from recloser.stores.sqlite import SQLiteStore  # noqa: PLC0415
 
         path = Path(unquote(urlsplit(url).path)) if "://" in url else files.default_path(namespace)
-        return SQLiteStore(path)
+        return SQLiteStore(path, namespace)
     from recloser.stores.redis import RedisStore  # noqa: PLC0415 - an extra
 
     return RedisStore(url, namespace)

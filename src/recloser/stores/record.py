@@ -9,6 +9,8 @@ from recloser.core.state import Epoch, Mode, Override, State
 
 # Of the keys and of what lies under them; not the package's version (SEMANTICS D7).
 SCHEMA: Final = 1
+# Seconds by which a moment lies in the future where the store's clock has been set back: its distance means nothing.
+SET_BACK: Final = 1.0
 
 
 class Record(NamedTuple):
@@ -40,6 +42,10 @@ class Record(NamedTuple):
     def is_timed(self) -> bool:
         """Whether it is open until a moment, rather than for as long as an operator says."""
         return self.state is State.OPEN and self.override.mode is not Mode.FORCED_OPEN
+
+    def is_ahead_of(self, now: float) -> bool:
+        """Whether it began in the future of `now` (the store's clock), so that nobody knows when it ends."""
+        return self.since > now + SET_BACK
 
     @property
     def is_at_rest(self) -> bool:

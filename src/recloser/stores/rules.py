@@ -27,7 +27,7 @@ from recloser.stores.operations import (
     Trip,
     open_period,
 )
-from recloser.stores.record import Record, tag_text
+from recloser.stores.record import SET_BACK, Record, tag_text
 from recloser.stores.view import Transition
 
 EXPIRIES_THAT_REOPEN: Final = 3
@@ -103,8 +103,15 @@ class Change:
         counts = self._entry.buckets.setdefault((width, number), [0, 0, 0])
         for index, more in enumerate((told.calls, told.failures, told.slow)):
             counts[index] += more
-        for other, old in [key for key in self._entry.buckets if (key[1] + BUCKETS) * key[0] <= self._now]:
+        for other, old in [key for key in self._entry.buckets if not self._is_recent(*key)]:
             del self._entry.buckets[other, old]
+
+    def _is_recent(self, width: float, number: int) -> bool:
+        return self._is_ahead((number + BUCKETS) * width, BUCKETS * width)
+
+    def _is_ahead(self, end: float, longest: float) -> bool:
+        """Whether something that lasts no longer than `longest` (seconds) is to end, also by a clock set back."""
+        return self._now < end <= self._now + longest + SET_BACK
 
     def _judged(self, terms: Terms) -> Cause | None:
         width = terms.window_seconds / BUCKETS
@@ -124,7 +131,7 @@ class Change:
     def _trip(self, told: Flush, trip: Trip) -> None:
         votes = self._entry.votes
         votes[told.worker] = self._now + trip.vote_ttl
-        for worker in [worker for worker, end in votes.items() if end <= self._now]:
+        for worker in [worker for worker, end in votes.items() if not self._is_ahead(end, trip.vote_ttl)]:
             del votes[worker]
         quorum = told.terms.trip_quorum
         if quorum <= 1 or len(votes) >= min(quorum, max(1, self._alive())):
@@ -151,7 +158,8 @@ class Change:
         began = record.state is State.HALF_OPEN and record.epoch.tag == asked.chance.tag
         if record.override.mode in _FORCED or (asked.epoch != record.epoch and not began):
             return self._answer(asked)
-        if record.state is State.OPEN and asked.wanted and self._now >= record.open_until - EARLY:
+        is_due = self._now >= record.open_until - EARLY or record.is_ahead_of(self._now)
+        if record.state is State.OPEN and asked.wanted and is_due:
             self._enter(asked, State.HALF_OPEN, Cause(Rule.RECOVERY_DUE), reopenings=record.reopenings)
         elif record.state is not State.HALF_OPEN:
             return self._answer(asked, wait=max(0.0, record.open_until - self._now))
@@ -168,9 +176,12 @@ class Change:
             entry.asker = (asked.worker, self._now + ASKING)
         elif asked.wanted and entry.asker[0] == asked.worker:
             entry.asker = ("", 0.0)
-        asker, end = entry.asker
-        is_wanted = bool(renewed) and asker not in ("", asked.worker) and self._now < end
+        is_wanted = bool(renewed) and self._another_asks(asked.worker)
         return self._answer(asked)._replace(grants=leases, wait=wait, is_wanted=is_wanted)
+
+    def _another_asks(self, worker: str) -> bool:
+        asker, end = self._entry.asker
+        return asker not in ("", worker) and self._is_ahead(end, ASKING)
 
     def _give_back(self, asked: Lease) -> None:
         for key in asked.back:
@@ -179,8 +190,7 @@ class Change:
 
     def _invite(self, worker: str) -> None:
         """Let the one who was refused know that there is a place."""
-        asker, end = self._entry.asker
-        if asker not in ("", worker) and self._now < end:
+        if self._another_asks(worker):
             self.is_news = True
 
     def _renew(self, asked: Lease) -> list[str]:
@@ -197,7 +207,13 @@ class Change:
     def _expire(self, told: Lease | Settle) -> bool:
         """Free the places whose lease has ended; tell whether too many did, and the circuit opened again."""
         entry = self._entry
-        for key in [key for key, place in entry.places.items() if place.deadline <= self._now]:
+        ahead = (
+            self._now + SET_BACK
+        )  # granted later than that: the clock was set back, and nobody knows for how long
+        ended = [
+            k for k, place in entry.places.items() if place.deadline <= self._now or place.renewed > ahead
+        ]
+        for key in ended:
             entry.expiries += entry.places.pop(key).is_used
             # Also an unused one: that a call runs on it may not have been told yet, and its verdict still counts.
             entry.expired = [*entry.expired[1 - EXPIRED_KEPT :], key]

@@ -16,7 +16,7 @@ from recloser.stores import files
 from recloser.stores.entry import Entry, from_text, to_text
 from recloser.stores.operations import Answer, Answers, Operation
 from recloser.stores.protocol import News, StoreError
-from recloser.stores.record import SCHEMA, Record
+from recloser.stores.record import SCHEMA, SET_BACK, Record
 from recloser.stores.rules import Change
 from recloser.stores.view import (
     FleetView,
@@ -49,11 +49,18 @@ CREATE TABLE IF NOT EXISTS transitions (revision INTEGER PRIMARY KEY, report TEX
 """
 
 
+_FORGET_TRANSITIONS: Final = """
+DELETE FROM transitions
+WHERE revision <= (SELECT revision FROM transitions ORDER BY revision DESC LIMIT 1 OFFSET ?)
+"""
+
+
 class SQLiteStore:
     """Keeps a fleet's records in a file; its clock is `time.monotonic`, which all processes of one boot share.
 
     Args:
         path: Of the file. Its folder must be ours alone.
+        namespace: Of the application that the file belongs to.
         clock: The store's clock (monotonic seconds).
         wall_clock: Time of day (seconds since the epoch).
         boot: Which boot of which machine `clock` belongs to.
@@ -68,6 +75,7 @@ class SQLiteStore:
     def __init__(
         self,
         path: Path,
+        namespace: str = "recloser",
         *,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
@@ -75,6 +83,7 @@ class SQLiteStore:
     ) -> None:
         self.path = path
         self.address = f"sqlite://{path}"
+        self._namespace = namespace
         self._clock = clock
         self._wall_clock = wall_clock
         self._boot = files.boot_id() if boot is None else boot
@@ -101,8 +110,8 @@ class SQLiteStore:
 
     def exchange(self, operations: Sequence[Operation]) -> Answers:
         """Carry out operations in one transaction."""
-        now, wall = self._clock(), self._wall_clock()
         with self._transaction() as database:
+            now, wall = self._clock(), self._wall_clock()  # after whatever had to be waited for
             revision = first = _revision(database)
             entries: dict[str, tuple[str, Entry]] = {}
             answers: list[Answer] = []
@@ -125,7 +134,7 @@ class SQLiteStore:
                 _save(database, name, entry, before, now)
             if revision != first:
                 database.execute("UPDATE meta SET value = ? WHERE key = 'revision'", (str(revision),))
-                database.execute("DELETE FROM transitions WHERE revision <= ?", (revision - TRANSITIONS,))
+                database.execute(_FORGET_TRANSITIONS, (TRANSITIONS,))
         return Answers(now, revision, answers)
 
     def news(self) -> News | None:
@@ -152,11 +161,12 @@ class SQLiteStore:
         if files.identity(self.path) != self._identity:
             self.close()
             raise StoreError(f"the store's file {self.path} was replaced by another")
-        now, wall = self._clock(), self._wall_clock()
         with self._transaction() as database:
+            now, wall = self._clock(), self._wall_clock()
             row = (worker.id, now, wall, self._boot, worker_to_text(worker))
             database.execute("INSERT OR REPLACE INTO workers VALUES (?, ?, ?, ?, ?)", row)
-            database.execute("DELETE FROM workers WHERE at < ?", (now - REMEMBERED,))
+            bounds = (now - REMEMBERED, now + SET_BACK)
+            database.execute("DELETE FROM workers WHERE NOT at BETWEEN ? AND ?", bounds)
             database.execute("DELETE FROM breakers WHERE at_rest AND at < ?", (now - AT_REST,))
             names = [(now, name) for name in worker.beliefs]
             database.executemany(
@@ -209,11 +219,22 @@ class SQLiteStore:
         with self._transaction():
             for statement in _TABLES.split(";"):
                 database.execute(statement)
-            database.execute("INSERT OR IGNORE INTO meta VALUES ('schema', ?)", (str(SCHEMA),))
             database.execute("INSERT OR IGNORE INTO meta VALUES ('revision', '0')")
+            self._refuse_others(database, "schema", str(SCHEMA), "give this version of recloser another file")
+            remedy = "give each application a file of its own, or name its namespace"
+            self._refuse_others(database, "namespace", self._namespace, remedy)
             self._adopt_boot(database)
         self._identity = files.identity(self.path)
         self._version, self._seen = -1, 0  # without a revision nothing but counts is known
+
+    def _refuse_others(self, database: sqlite3.Connection, kind: str, mine: str, remedy: str) -> None:
+        """Two applications, and two schemas, never mix (SEMANTICS D7)."""
+        database.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (kind, mine))
+        (found,) = database.execute("SELECT value FROM meta WHERE key = ?", (kind,)).fetchone()
+        if found != mine:
+            raise StoreError(
+                f"the store's file {self.path} is of the {kind} {found!r}, and not of {mine!r}: {remedy}"
+            )
 
     def _adopt_boot(self, database: sqlite3.Connection) -> None:
         """Void the times of an earlier boot; what is open is due, and modes are kept (SEMANTICS D3)."""

@@ -31,7 +31,10 @@ class Wakeup:
 
     def wait(self, seconds: float, fileno: int | None) -> None:
         """Wait until somebody rings, `fileno` is readable, or so much time has passed."""
-        with _SELECTOR() as sources, suppress(OSError, ValueError):  # the store has closed its socket meanwhile
+        with (
+            _SELECTOR() as sources,
+            suppress(OSError, ValueError),
+        ):  # the store has closed its socket meanwhile
             sources.register(self._ear, selectors.EVENT_READ)
             if fileno is not None:
                 sources.register(fileno, selectors.EVENT_READ)

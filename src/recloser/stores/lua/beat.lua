@@ -11,10 +11,14 @@ if not now then
 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 redis.call('ZADD', KEYS[2], number_text(now), ARGV[1])
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', '(' .. number_text(now - tonumber(ARGV[4])))) do
-    redis.call('HDEL', KEYS[1], id)
-    redis.call('ZREM', KEYS[2], id)
+local function forget(from, to)
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], from, to)) do
+        redis.call('HDEL', KEYS[1], id)
+        redis.call('ZREM', KEYS[2], id)
+    end
 end
+forget('-inf', '(' .. number_text(now - tonumber(ARGV[4])))
+forget('(' .. number_text(now + SET_BACK), '+inf')  -- they will beat again, if they live
 -- With the last worker all go.
 redis.call('EXPIRE', KEYS[1], ARGV[4])
 redis.call('EXPIRE', KEYS[2], ARGV[4])

@@ -100,6 +100,9 @@ end
 -- A breaker's time of grace where nothing is lost with its record (SEMANTICS D9).
 local AT_REST = 86400
 
+-- Seconds by which a moment lies in the future where the clock has been set back: its distance means nothing.
+local SET_BACK = 1.0
+
 local function is_at_rest(record)
     return record.state == 'closed' and record.override[1] == 'auto' and record.reopenings == 0
 end

@@ -11,6 +11,11 @@ local RESTRICTION = {auto = 0, shadow = 1, forced_closed = 2, forced_open = 3}
 
 local now, alive  -- of this run; `alive` is a function, as most runs do not ask
 
+-- Whether something that lasts no longer than `longest` is to end, also by a clock set back.
+local function is_ahead(finish, longest)
+    return now < finish and finish <= now + longest + SET_BACK
+end
+
 local function keep_last(list, most)
     while #list > most do table.remove(list, 1) end
 end
@@ -88,7 +93,10 @@ local function count(entry, told, terms)
     entry.written = field
     for other in pairs(entry.buckets) do
         local other_width, number = bucket_of(other)
-        if (number + BUCKETS) * tonumber(other_width) <= now then entry.dropped[#entry.dropped + 1] = other end
+        other_width = tonumber(other_width)
+        if not is_ahead((number + BUCKETS) * other_width, BUCKETS * other_width) then
+            entry.dropped[#entry.dropped + 1] = other
+        end
     end
     for _, other in ipairs(entry.dropped) do entry.buckets[other] = nil end
 end
@@ -122,7 +130,7 @@ local function trip(entry, told, terms)
     end
     local living = {}
     for _, vote in ipairs(votes) do
-        if vote[2] > now then living[#living + 1] = vote end
+        if is_ahead(vote[2], told.trip.vote_ttl) then living[#living + 1] = vote end
     end
     rest(entry).votes = living
     local quorum = terms.trip_quorum
@@ -156,9 +164,13 @@ end
 
 -- Open and half-open -----------------------------------------------------------------------------------------
 
-local function invite(entry, worker)
+local function another_asks(entry, worker)
     local asker = rest(entry).asker
-    if asker[1] ~= '' and asker[1] ~= worker and now < asker[2] then entry.is_news = true end
+    return asker[1] ~= '' and asker[1] ~= worker and is_ahead(asker[2], ASKING)
+end
+
+local function invite(entry, worker)
+    if another_asks(entry, worker) then entry.is_news = true end
 end
 
 local function renew(entry, asked, terms)
@@ -181,7 +193,7 @@ local function expire(entry, told, terms)
     local held = rest(entry)
     local living = {}
     for _, place in ipairs(held.places) do
-        if place[4] > now then
+        if place[4] > now and place[3] <= now + SET_BACK then
             living[#living + 1] = place
         else
             if place[5] then held.expiries = held.expiries + 1 end
@@ -217,7 +229,8 @@ local function lease(entry, asked, terms, answer)
     local began = entry.state == 'half_open' and record_of(entry).epoch[2] == asked.tag
     if asked.epoch ~= entry.epoch and not began then return end
     local record = record_of(entry)
-    if entry.state == 'open' and asked.wanted > 0 and now >= record.open_until - EARLY then
+    local is_due = now >= record.open_until - EARLY or record.since > now + SET_BACK
+    if entry.state == 'open' and asked.wanted > 0 and is_due then
         enter(entry, asked, 'half_open', {'recovery_due', 0, 0, 0, '', ''}, {reopenings = record.reopenings})
     elseif entry.state ~= 'half_open' then
         answer.wait = math.max(0, record.open_until - now)
@@ -243,8 +256,7 @@ local function lease(entry, asked, terms, answer)
     elseif asked.wanted > 0 and held.asker[1] == asked.worker then
         held.asker = {'', 0}
     end
-    local asker = held.asker
-    answer.is_wanted = #renewed > 0 and asker[1] ~= '' and asker[1] ~= asked.worker and now < asker[2]
+    answer.is_wanted = #renewed > 0 and another_asks(entry, asked.worker)
 end
 
 local function settle(entry, told, terms)
