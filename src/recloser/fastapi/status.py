@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
-from typing import Any, Final, cast
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Annotated, Any, Final, TypeAlias, cast
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI, Path
 from fastapi.params import Depends as Dependency
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,7 +13,11 @@ from starlette.types import Receive, Scope, Send
 
 from recloser.registry import Registry
 from recloser.status.access import Authorize
+from recloser.status.actions import LONGEST_REASON, MOST_AT_ONCE
 from recloser.status.app import StatusApp
+from recloser.status.entry import EPOCH
+from recloser.status.messages import KINDS
+from recloser.status.query import MAX_LIMIT, MAX_OFFSET, MAX_SEARCH, SHOWN
 from recloser.steering import Action
 
 _TAGS: Final[list[Any]] = ["breakers"]
@@ -32,17 +36,39 @@ _ACTED: Final[dict[int | str, dict[str, Any]]] = {
     503: {"description": "The store was lost."},
 }
 _DOCUMENT: Final[dict[str, Any]] = {"application/json": {"schema": {"type": "object"}}}
+_FORMATS: Final[dict[str, Any]] = {**_DOCUMENT, "text/html": {}, "text/plain": {}}
 _BODY: Final[dict[str, Any]] = {
     "type": "object",
     "properties": {
-        "reason": {"type": "string", "minLength": 1, "maxLength": 200},
-        "for": {"type": "string", "description": "such as 90s, 10m, 2h; empty: until somebody ends it"},
+        "reason": {"type": "string", "minLength": 1, "maxLength": LONGEST_REASON},
+        "for": {
+            "type": ["string", "number", "null"],
+            "description": "such as 90 (seconds), 10m, 2h; empty: until somebody ends it",
+        },
         "token": {"type": "string", "description": "of the form; none for clients with `Authorization`"},
     },
 }
-_EPOCH: Final[dict[str, Any]] = {"epoch": {"type": "string", "description": "that the operator saw"}}
+_QUERY: Final[Mapping[str, dict[str, Any]]] = {
+    "search": {"type": "string", "maxLength": MAX_SEARCH, "description": "a part of the breaker's name"},
+    "show": {"type": "string", "enum": ["", *SHOWN], "description": "only these"},
+    "offset": {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET, "default": 0},
+    "limit": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 200},
+}
+_FORMAT: Final[Mapping[str, dict[str, Any]]] = {
+    "format": {"type": "string", "enum": KINDS, "description": "instead of what `Accept` asks for"}
+}
+_ActionName: TypeAlias = Annotated[str, Path(json_schema_extra={"enum": list(Action)})]
+_EPOCH: Final[dict[str, Any]] = {
+    "epoch": {"type": "string", "pattern": f"^{EPOCH}$", "description": "that the operator saw"}
+}
 _BREAKERS: Final[dict[str, Any]] = {
-    "breaker": {"type": "array", "items": {"type": "string"}, "description": "name, space, epoch"}
+    "breaker": {
+        "type": "array",
+        "items": {"type": "string", "pattern": f"^[^ ]+ {EPOCH}$"},
+        "minItems": 1,
+        "maxItems": MOST_AT_ONCE,
+        "description": "name, space, epoch that the operator saw",
+    }
 }
 
 
@@ -78,18 +104,28 @@ def status_router(
     async def read_one(request: Request, name: str, actor: object = asked) -> Response:  # noqa: ARG001 - for OpenAPI
         return _Delegated(status, actor, request)
 
-    async def act(request: Request, name: str, action: str, actor: object = asked) -> Response:  # noqa: ARG001
+    async def act(request: Request, name: str, action: _ActionName, actor: object = asked) -> Response:  # noqa: ARG001
         return _Delegated(status, actor, request)
 
-    async def act_on_many(request: Request, action: str, actor: object = asked) -> Response:  # noqa: ARG001
+    async def act_on_many(request: Request, action: _ActionName, actor: object = asked) -> Response:  # noqa: ARG001
         return _Delegated(status, actor, request)
 
     def get(
-        path: str, endpoint: Callable[..., Awaitable[Response]], summary: str, kind: dict[str, Any]
+        path: str,
+        endpoint: Callable[..., Awaitable[Response]],
+        summary: str,
+        content: dict[str, Any],
+        query: Mapping[str, dict[str, Any]] = {},
     ) -> None:
-        responses = {200: {"description": "OK", "content": kind}, **_DENIED}
+        told = [{"name": name, "in": "query", "schema": schema} for name, schema in query.items()]
         router.add_api_route(
-            path, endpoint, summary=summary, responses=responses, response_class=Response, response_model=None
+            path,
+            endpoint,
+            summary=summary,
+            responses={200: {"description": "OK", "content": content}, **_DENIED},
+            response_class=Response,
+            response_model=None,
+            openapi_extra={"parameters": told} if told else None,
         )
 
     def post(
@@ -110,11 +146,11 @@ def status_router(
             openapi_extra=body,
         )
 
-    get("/", read, "All breakers, worst first", _DOCUMENT)
-    get("/events", read, "What changes, as server-sent events", {"text/event-stream": {}})
+    get("/", read, "All breakers, worst first", _FORMATS, {**_QUERY, **_FORMAT})
+    get("/events", read, "What changes, as server-sent events", {"text/event-stream": {}}, _QUERY)
     get("/health", read, "ok or degraded, never down", _DOCUMENT)
     get("/schema", read, "The documents' JSON Schema", {"application/schema+json": {}})
-    get("/b/{name}", read_one, "One breaker", _DOCUMENT)
+    get("/b/{name}", read_one, "One breaker", _FORMATS, _FORMAT)
     post("/b/{name}/{action}", act, f"Act on a breaker: {', '.join(Action)}", _EPOCH)
     post("/bulk/{action}", act_on_many, "Act on several breakers", _BREAKERS)
     for path, endpoint in (("/b/{name}/{action}", act), ("/bulk/{action}", act_on_many)):

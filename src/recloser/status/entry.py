@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from recloser.status.window import described, pressure, window_of
 from recloser.stores.record import UNKNOWN
 from recloser.stores.view import Belief, Heard, Shared, Transition
 
+EPOCH: Final = "[0-9]{1,18}-[0-9a-f]{1,16}"  # as it is written
 DIFFERING_SHOWN: Final = 20
 HEARD_LATE: Final = 1.0  # seconds after a change in which a worker may not have followed yet
 TOTALS: Final = ("calls", "failures", "slow", "ignored", "rejected", "degraded", "probes")
@@ -243,9 +245,9 @@ def epoch_from_text(text: str) -> Epoch:
     Raises:
         ValueError: It is none.
     """
-    number, dash, tag = text.partition("-")
-    if not (dash and number.isascii() and number.isdecimal() and len(number) <= 18 and 0 < len(tag) <= 16):
+    if not re.fullmatch(EPOCH, text):
         raise ValueError("epoch must be copied from the status that the operator saw, such as 12-9f3c")
+    number, _, tag = text.partition("-")
     return Epoch(int(number), int(tag, 16))
 
 

@@ -103,8 +103,8 @@ class Asked:
         Raises:
             RefusedError: `format` names none of these.
         """
-        wanted = self.parameters().get("format", "")
-        if wanted:
+        wanted = self.parameters().get("format")
+        if wanted is not None:
             if wanted not in KINDS:
                 raise RefusedError(400, "Bad request", f"format must be one of {', '.join(KINDS)}.")
             return wanted

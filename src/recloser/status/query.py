@@ -61,8 +61,8 @@ class Query(NamedTuple):
 
 
 def _number(parameters: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
-    text = parameters.get(name, "")
-    if not text:
+    text = parameters.get(name)
+    if text is None:
         return default
     if not (text.isascii() and text.isdecimal() and len(text) <= 9 and least <= int(text) <= most):
         raise ValueError(f"{name} must be a whole number from {least} to {most}")
