@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import threading
 
+import httpx
 import jsonschema
 import pytest
 from fastapi import Depends, FastAPI, Header, HTTPException
@@ -204,6 +207,28 @@ def test_authorize_denies(way, registry, answer, caplog):
     client = way(registry, authorize=authorize)
     assert client.get("/breakers/").status_code == 403
     assert act_anyhow(client).status_code == 403
+
+
+def test_an_authorize_that_waits_holds_up_nobody(registry):
+    """A plain function is asked beside the event loop, a coroutine function on it."""
+
+    async def loop_and_asked(asks):
+        threads = []
+
+        def authorize(request, action):
+            threads.append(threading.get_ident())
+            return "ann"
+
+        async def authorize_async(request, action):
+            return authorize(request, action)
+
+        app = StatusApp(registry, authorize=authorize_async if asks == "async" else authorize)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+            assert (await client.get("/")).status_code == 200
+        return threading.get_ident() in threads
+
+    assert asyncio.run(loop_and_asked("async"))
+    assert not asyncio.run(loop_and_asked("sync"))
 
 
 @pytest.mark.parametrize("answer", [True, False, 1, b"ann"])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from inspect import iscoroutinefunction
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
@@ -62,13 +64,16 @@ def actor_of(answer: object) -> str:
 
 
 async def ask(authorize: Authorize, request: object, intent: Intent) -> str:
-    """Ask who a request is; an exception denies.
+    """Ask who a request is; an exception denies. A function that may wait does so beside the event loop.
 
     Raises:
         TypeError: The answer is neither a name nor `None`.
     """
     try:
-        answer = authorize(request, intent)
+        if iscoroutinefunction(authorize):
+            answer = authorize(request, intent)
+        else:
+            answer = await asyncio.to_thread(authorize, request, intent)
         if isinstance(answer, Awaitable):
             answer = await answer
     except Exception:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 from contextlib import aclosing, suppress
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from recloser.http.wire import ASGIScope, Receive, Send, text
 from recloser.registry import Registry
@@ -14,7 +14,7 @@ from recloser.status.endpoint import Endpoint, intent_of, read_query
 from recloser.status.feed import LIFE, Feeds
 from recloser.status.messages import MAX_BODY, NEVER_KEPT, SAFE_HEADERS, Answered, Asked, RefusedError
 
-SENDING: float = LIFE  # seconds that a reader may take for one event
+GRACE: Final = 2.0  # seconds beyond its life that a stream may take to be sent
 
 
 class StatusApp:
@@ -41,7 +41,8 @@ class StatusApp:
             registry, authorize=authorize, public=public, trusted_origins=trusted_origins
         )
         self._authorize = authorize
-        self._feeds = Feeds(self.endpoint.sampler)
+        self._life = LIFE
+        self._feeds = Feeds(self.endpoint.sampler, self._life)
 
     async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -126,7 +127,10 @@ class StatusApp:
         telling = asyncio.ensure_future(_tell(cast("Any", stream), send))
         leaving = asyncio.ensure_future(_left(receive))
         try:
-            await asyncio.wait({telling, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            # A server that ends waits for its streams, also for those that nobody reads.
+            await asyncio.wait(
+                {telling, leaving}, timeout=self._life + GRACE, return_when=asyncio.FIRST_COMPLETED
+            )
         finally:
             for task in (telling, leaving):
                 task.cancel()
@@ -136,11 +140,8 @@ class StatusApp:
 async def _tell(stream: Any, send: Send) -> None:
     async with aclosing(stream) as events:
         async for event in events:
-            # Who takes nothing for so long is not there any more.
-            async with asyncio.timeout(SENDING):
-                await send({"type": "http.response.body", "body": event, "more_body": True})
-    async with asyncio.timeout(SENDING):
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await send({"type": "http.response.body", "body": event, "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _left(receive: Receive) -> None:

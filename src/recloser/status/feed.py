@@ -44,6 +44,7 @@ class Tick:
         self.number = number
         self._sight = sight
         self._rates = rates
+        self.events: dict[tuple[object, ...], bytes] = {}  # by what they depend on: most readers get the same
         self._documents: dict[Query, dict[str, Any]] = {}
         self._rows: dict[tuple[str, str, bool], str] = {}
         self._sections: dict[str, str] | None = None
@@ -176,6 +177,17 @@ class Feed:
     def _event(
         self, tick: Tick, heard: int, query: Query, base: str, *, rows: bool, may_choose: bool
     ) -> bytes:
+        key = heard, query, base, rows, may_choose
+        event = tick.events.get(key)
+        if event is None:
+            event = self._made(tick, heard, query, base, rows=rows, may_choose=may_choose)
+            if len(tick.events) < SHARED_QUERIES:
+                tick.events[key] = event
+        return event
+
+    def _made(
+        self, tick: Tick, heard: int, query: Query, base: str, *, rows: bool, may_choose: bool
+    ) -> bytes:
         found = tick.document(query)
         changed = [
             entry
@@ -222,10 +234,16 @@ def _sign(entry: Mapping[str, Any]) -> str:
 
 
 class Feeds:
-    """The feed of each event loop of this process."""
+    """The feed of each event loop of this process.
 
-    def __init__(self, sampler: Sampler) -> None:
+    Args:
+        sampler: Looks.
+        life: Seconds after which a stream ends.
+    """
+
+    def __init__(self, sampler: Sampler, life: float) -> None:
         self._sampler = sampler
+        self._life = life
         self._feeds: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Feed] = weakref.WeakKeyDictionary()
 
     def here(self) -> Feed:
@@ -233,5 +251,5 @@ class Feeds:
         loop = asyncio.get_running_loop()
         feed = self._feeds.get(loop)
         if feed is None:
-            feed = self._feeds[loop] = Feed(self._sampler)
+            feed = self._feeds[loop] = Feed(self._sampler, life=self._life)
         return feed
