@@ -74,10 +74,10 @@ def start_server(tmp_path: Path) -> Generator[StartServer]:
     """Start a server that a test may do harm to."""
     servers: list[Server] = []
 
-    def start(*options: str, kind: str = "valkey", config: str = "") -> Server:
+    def start(*options: str, kind: str = "valkey", **how: Any) -> Server:
         folder = tmp_path / f"server-{len(servers)}"
         folder.mkdir()
-        servers.append(Server(kind, folder, *options, config=config))
+        servers.append(Server(kind, folder, *options, **how))
         return servers[-1].start()
 
     yield start

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import signal
 import subprocess
@@ -20,10 +21,21 @@ PATIENCE = 30.0  # on a machine that does much else
 class Hand:
     """One worker process."""
 
-    def __init__(self, store: str, settings: dict[str, object], namespace: str = "test") -> None:
+    def __init__(
+        self,
+        store: str,
+        settings: dict[str, object],
+        namespace: str = "test",
+        environment: dict[str, str] | None = None,
+    ) -> None:
         command = [sys.executable, "-W", "error", str(SCRIPT), store, namespace, json.dumps(settings)]
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **(environment or {})},
         )
 
     def ask(self, command: str, **arguments: Any) -> Any:
@@ -69,7 +81,9 @@ class Hand:
 
 
 @contextmanager
-def crew(store: str, size: int = 2, **settings: object) -> Iterator[list[Hand]]:
+def crew(
+    store: str, size: int = 2, environment: dict[str, str] | None = None, **settings: object
+) -> Iterator[list[Hand]]:
     """Start some workers, known to the store before the test begins."""
     policy = {
         "failure_threshold": 3,
@@ -78,7 +92,7 @@ def crew(store: str, size: int = 2, **settings: object) -> Iterator[list[Hand]]:
         "probe_timeout": 2,
         **settings,
     }
-    hands = [Hand(store, policy) for _ in range(size)]
+    hands = [Hand(store, policy, environment=environment) for _ in range(size)]
     try:
         for hand in hands:
             assert hand.ask("ready"), hand.ask("health")

@@ -52,9 +52,17 @@ class Server:
         folder: Where it keeps its files.
         *options: For its command line.
         config: What its configuration file says.
+        environment: Of the process, beside ours.
     """
 
-    def __init__(self, kind: str, folder: Path, *options: str, config: str = "") -> None:
+    def __init__(
+        self,
+        kind: str,
+        folder: Path,
+        *options: str,
+        config: str = "",
+        environment: dict[str, str] | None = None,
+    ) -> None:
         (folder / "server.conf").write_text(config)
         self.port = free_port()
         self.folder = folder
@@ -64,6 +72,7 @@ class Server:
             *options,
             *("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder), "--loglevel", "warning"),
         ]
+        self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -72,7 +81,7 @@ class Server:
 
     def start(self) -> Server:
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, env=self._environment)
         until(self._answers)
         return self
 

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from redis.exceptions import ResponseError
 
 from recloser.core.state import Epoch, Mode, State
 from recloser.stores.operations import Chance, Flush, new_tag
@@ -170,13 +171,57 @@ def test_f2_a_cluster_redirects_to_the_node_that_has_the_namespace(start_server,
         assert len(view.workers) == 1
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_f2_a_cluster_fails_over_to_a_replica(start_server, open_store, kind):
+    """The one that took over has the record; commands and messages go on through it, wherever they come in."""
+    options = ("--cluster-enabled", "yes", "--save", "", "--repl-diskless-sync-delay", "0")
+    buses = [free_port(), free_port()]
+    master, replica = (start_server(*options, "--cluster-port", str(bus), kind=kind) for bus in buses)
+    with master.client() as first, replica.client() as second:
+        first.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        identity = first.execute_command("CLUSTER", "MYID").decode()
+        second.execute_command("CLUSTER", "MEET", "127.0.0.1", master.port, buses[0])
+        until(lambda: identity.encode() in _raw(second, "CLUSTER", "NODES"), 20)
+        until(lambda: _replicates(second, identity), 20)
+        until(lambda: second.info("replication")["master_link_status"] == "up", 20)
+        until(lambda: b"cluster_state:ok" in _raw(first, "CLUSTER", "INFO"), 20)
+        url = f"redis+cluster://127.0.0.1:{master.port},127.0.0.1:{replica.port}"
+        ann, bob = (Member(open_store(url), name, NO_WINDOW) for name in ("ann", "bob"))
+        speaks(ann.store, bob.store)
+        opened = ann.read()
+        assert first.wait(1, 5000) == 1
+        master.kill()
+        with pytest.raises(StoreError):
+            ann.store.exchange([])
+        second.execute_command("CLUSTER", "FAILOVER", "TAKEOVER")
+        until(lambda: _connects(ann.store), 20)
+    assert ann.store.news().records == {"shop": opened}
+    until(lambda: _connects(bob.store), 20)
+    bob.store.news()
+    ann.read()
+    assert ann.force(Mode.SHADOW).won
+    assert bob.hears().override.mode is Mode.SHADOW
+
+
+def _raw(client, *command):
+    told = client.execute_command(*command)
+    return told if isinstance(told, bytes) else str(told).encode()
+
+
+def _replicates(client, master):
+    try:
+        client.execute_command("CLUSTER", "REPLICATE", master)
+    except ResponseError:  # it has not shaken hands with it yet
+        return False
+    return True
+
+
 def _is_whole(node):
     with node.client() as client:
-        told = client.execute_command("CLUSTER", "INFO")
-        slots = client.execute_command("CLUSTER", "SLOTS")
-    return (
-        b"cluster_state:ok" in (told if isinstance(told, bytes) else str(told).encode()) and len(slots) == 2
-    )
+        return (
+            b"cluster_state:ok" in _raw(client, "CLUSTER", "INFO")
+            and len(client.execute_command("CLUSTER", "SLOTS")) == 2
+        )
 
 
 @pytest.mark.parametrize(
