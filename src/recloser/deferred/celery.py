@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from recloser.deferred.queue import Queue
 from recloser.deferred.sweeping import Sweeper
+from recloser.deferred.telling import Teller
 
 try:
     from celery.signals import worker_ready, worker_shutdown
@@ -24,7 +25,8 @@ def run_by(app: Celery, queue: Queue, *, name: str = TASK) -> None:
     """Let the workers of a Celery application run a queue's jobs.
 
     The broker only carries the word that a job is due; the job itself is in the queue's file, which application and
-    workers share. A message that is lost is sent again half a minute later, by a thread of each worker.
+    workers share. Messages are sent from a thread, so that no request waits for a broker; one that is lost is sent again
+    half a minute later, by a thread of each worker.
 
     Args:
         app: Celery's.
@@ -39,7 +41,7 @@ def run_by(app: Celery, queue: Queue, *, name: str = TASK) -> None:
     declare: Any = app.task(name=name, ignore_result=True, acks_late=True, reject_on_worker_lost=True)
     run_job = declare(work)
 
-    def wake(job: str, delay: float) -> None:
+    def send(job: str, delay: float) -> None:
         run_job.apply_async((job,), countdown=delay or None, retry=False)
 
     sweeper = Sweeper(queue)
@@ -50,6 +52,6 @@ def run_by(app: Celery, queue: Queue, *, name: str = TASK) -> None:
     def end(**_: object) -> None:
         sweeper.stop()
 
-    queue.wake = wake
+    queue.wake = Teller(send).tell
     worker_ready.connect(begin, weak=False)
     worker_shutdown.connect(end, weak=False)

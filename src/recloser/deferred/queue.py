@@ -32,7 +32,7 @@ SLACK: Final = 2.0  # seconds by which a worker may be told of a job too early
 
 
 class QueueError(RecloserError):
-    """The queue cannot keep a job now: its file is broken, read-only, or its disk is full; or its workers' broker is."""
+    """The queue cannot keep a job now: its file is broken, read-only, or its disk is full."""
 
 
 class QueueFullError(QueueError):
@@ -137,7 +137,9 @@ class Queue:
     def submit(
         self, task: Task, payload: str, key: str | None, fingerprint: str, owner: str = ""
     ) -> Submission:
-        """Keep a job; it is durable, and somebody was told to run it, when this returns.
+        """Keep a job; it is durable when this returns.
+
+        Somebody is told to run it. If he cannot be, a sweep will: the job is kept in any case.
 
         Args:
             task: What is to be done.
@@ -148,7 +150,7 @@ class Queue:
 
         Raises:
             QueueFullError: `max_jobs` wait or run.
-            QueueError: The file or the broker cannot be used.
+            QueueError: The file cannot be used.
         """
         submission = self.translated(
             lambda: self.table.submit(
@@ -165,18 +167,17 @@ class Queue:
             raise QueueFullError(f"the queue {self.table.path} is full: {self.max_jobs} jobs wait or run")
         # An earlier submission of this key may have been killed before it could tell.
         if self.wake is not None and not submission.conflicts:
-            self._tell(submission)
+            self._tell(submission.record.id)
         return submission
 
-    def _tell(self, submission: Submission) -> None:
+    def _tell(self, name: str) -> None:
         assert self.wake is not None  # noqa: S101 - asked before
-        name = submission.record.id
         try:
             self.wake(name, 0.0)
-        except Exception as error:
-            if submission.is_new:
-                self.translated(lambda: self.table.withdraw(name))
-            raise QueueError(f"nobody could be told to run job {name}: {error!r}") from error
+        except Exception:
+            logger().exception(
+                "queue %s: nobody could be told of job %s, a sweep will", self.table.path, name
+            )
 
     def find(self, name: str) -> JobRecord | None:
         """Look a job up; `None` if there is none of this id.

@@ -85,7 +85,6 @@ class JobTable(JobFile):
                     (task, owner, key),
                 ).fetchone()
                 if row is not None:
-                    database.execute("UPDATE jobs SET asked = asked + 1 WHERE id = ?", (row[0],))
                     return Submission(_record(row, now), is_new=False, conflicts=row[-1] != fingerprint)
             (living,) = database.execute(f"SELECT count(*) FROM jobs WHERE {LIVE}").fetchone()  # noqa: S608
             if living >= most:
@@ -104,13 +103,6 @@ class JobTable(JobFile):
         with self.reading() as database:
             row = database.execute(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", (name,)).fetchone()  # noqa: S608
             return None if row is None else _record(row, self.clock())
-
-    def withdraw(self, name: str) -> None:
-        """Take back a submission that nobody was told of, unless another one of its key counts on it by now."""
-        with self.transaction() as database:
-            database.execute(
-                "DELETE FROM jobs WHERE id = ? AND state = 'queued' AND attempts = 0 AND asked = 1", (name,)
-            )
 
     # -- the worker's side -----------------------------------------------------------------------------------
 
