@@ -591,6 +591,18 @@ def test_a_worker_survives_whatever_its_jobs_raise(queue, caplog):
     assert "the worker met an error; going on" in caplog.text
 
 
+def test_a_worker_tidies_up_around_each_job(queue, clock):
+    """As Django lets go of old database connections around each request."""
+    said = []
+    queue.task("payments", name="charge")(lambda job: said.append("job")).later()
+    worker = Worker(queue, threads=0, clock=clock, around=lambda: said.append("around"))
+
+    worker.step()
+    worker.step()
+
+    assert said == ["around", "job", "around"]
+
+
 def test_a_worker_waits_for_a_file_that_cannot_be_used(queue, caplog, monkeypatch):
     """It says so, and tries again."""
     monkeypatch.setattr("recloser.deferred.worker.AFTER_TROUBLE", 0.01)

@@ -82,6 +82,33 @@ def test_only_jobs_that_were_given_up_are_changed(shop, capsys):
     assert "recloser queue replay needs ids, or --all" in told
 
 
+def test_a_long_list_says_that_it_is_cut(shop, capsys, monkeypatch):
+    """Nobody takes the first thousand for all."""
+    monkeypatch.setattr("recloser.deferred.commands.LISTED", 2)
+
+    assert run("list", "deferred_shop:queue") == 0
+
+    assert capsys.readouterr().out.splitlines()[2:] == ["... only the 2 oldest are listed; choose by --state"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["work", "shop:queue", "--threads", "0"], "must be a positive number, got '0'"),
+        (
+            ["queue", "list", "shop:queue", "--state", "lost"],
+            "choose from 'queued', 'running', 'done', 'failed'",
+        ),
+    ],
+)
+def test_wrong_options_say_what_would_be_right(arguments, complaint, capsys):
+    """Before anything is opened."""
+    with pytest.raises(SystemExit):
+        cli.main(arguments)
+
+    assert complaint.replace("'", "") in capsys.readouterr().err.replace("'", "")
+
+
 @pytest.mark.parametrize(
     ("source", "complaint"),
     [

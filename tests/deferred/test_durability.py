@@ -120,6 +120,24 @@ def test_another_boot_makes_all_jobs_due(make, clock):
     assert after.find(running.id).state == JobState.DONE
 
 
+def test_a_boot_without_a_name_is_known_by_its_clock(make, clock):
+    """Where the system does not tell boots apart, a clock that is behind its own jobs has begun anew."""
+    queue = make(boot="unknown")
+    _, charge = scripted(queue)
+    job = charge.later()
+    _, token = queue.table.claim(["charge"], "payments", lease=60, every=0.2)
+    queue.table.put_back(job.id, token, delay=300, error="Boom")
+    queue.table.close()
+    clock.now -= 900
+    clock.wall += 10
+
+    after = make(boot="unknown", rate=1000.0)
+    scripted(after)
+    drain(after, clock)
+
+    assert after.find(job.id).state == JobState.DONE
+
+
 @pytest.mark.parametrize("jump", [-86_400 * 365, 86_400 * 365])
 def test_a_clock_that_is_set_moves_no_job(make, clock, jump):
     """Neither backwards nor forwards: no job waits for a year, none is given up."""

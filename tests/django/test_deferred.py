@@ -7,6 +7,7 @@ import json
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
+from django.db import close_old_connections
 from django.test import AsyncClient, Client, override_settings
 from shopsite import jobs
 from shopsite.tools import trip
@@ -197,6 +198,24 @@ def test_the_status_is_read_only(client: Client):
     """405 for what is no question, 404 for what is no job."""
     assert client.post("/jobs/nobody").status_code == 405
     assert client.get("/jobs/nobody").status_code == 404
+
+
+def test_the_command_lets_go_of_old_database_connections_around_each_job(monkeypatch):
+    """A worker that lives for weeks outlives its database's restarts, as Django's requests do."""
+    made = []
+
+    class Stopped(Worker):
+        def start(self):
+            made.append(self._around)
+
+        def join(self):
+            """There is nothing to wait for."""
+
+    monkeypatch.setattr("recloser.deferred.commands.Worker", Stopped)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    call_command("recloser", "work", "shopsite.jobs:queue")
+
+    assert made == [close_old_connections]
 
 
 def test_the_command_lists_and_replays_jobs(client: Client, capsys):

@@ -11,18 +11,22 @@ from typing import Any, Final
 from recloser.config.imports import load
 from recloser.deferred.job import JobRecord, JobState
 from recloser.deferred.queue import Queue, QueueError
+from recloser.deferred.sweeping import nothing
 from recloser.deferred.worker import Worker
 
 THREADS: Final = 4
 STORE_SECONDS: Final = 2.0
+LISTED: Final = 1000
 
 
 def add_commands(commands: Any) -> None:
     """Add the commands to the parser of `recloser`."""
     work = commands.add_parser("work", help="run the jobs that were put off, when their circuits let them")
     work.add_argument("queue", metavar="module:NAME", help="a queue, such as shop.jobs:queue")
-    work.add_argument("--threads", type=int, default=THREADS, metavar="N", help="jobs at once (default: 4)")
-    work.set_defaults(run=_work)
+    work.add_argument(
+        "--threads", type=_threads, default=THREADS, metavar="N", help="jobs at once (default: 4)"
+    )
+    work.set_defaults(run=_work, around=nothing)
 
     queue = commands.add_parser(
         "queue", help="list the jobs that were put off; replay or drop those given up"
@@ -30,7 +34,7 @@ def add_commands(commands: Any) -> None:
     actions = queue.add_subparsers(title="actions", required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="list jobs, the oldest first")
     listing.add_argument("queue", metavar="module:NAME")
-    listing.add_argument("--state", type=JobState, choices=list(JobState), help="only these")
+    listing.add_argument("--state", choices=[str(state) for state in JobState], help="only these")
     listing.set_defaults(run=_list)
     for name, help_text in (("replay", "queue given-up jobs again"), ("drop", "forget given-up jobs")):
         action = actions.add_parser(name, help=help_text)
@@ -40,12 +44,18 @@ def add_commands(commands: Any) -> None:
         action.set_defaults(run=_change, change=name)
 
 
+def _threads(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"must be a positive number, got {text!r}")
+    return int(text)
+
+
 def _work(options: argparse.Namespace) -> int:
     queue = _queue(options.queue)
     ready = getattr(queue.breakers, "ready", None)
     if ready is not None:
         ready(STORE_SECONDS)  # where a fleet shares its breakers, its word comes before the first job
-    worker = Worker(queue, threads=max(1, options.threads))
+    worker = Worker(queue, threads=options.threads, around=options.around)
 
     def stop(*_: object) -> None:
         worker.stop()
@@ -60,9 +70,12 @@ def _work(options: argparse.Namespace) -> int:
 
 def _list(options: argparse.Namespace) -> int:
     queue = _queue(options.queue)
-    records = queue.translated(lambda: queue.table.jobs(options.state))
-    for record in records:
+    state = JobState(options.state) if options.state else None
+    records = queue.translated(lambda: queue.table.jobs(state, LISTED + 1))
+    for record in records[:LISTED]:
         print(_line(record))  # noqa: T201
+    if len(records) > LISTED:
+        print(f"... only the {LISTED} oldest are listed; choose by --state")  # noqa: T201
     return 0
 
 

@@ -26,13 +26,13 @@ CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITH
 CREATE TABLE IF NOT EXISTS paces (breaker TEXT PRIMARY KEY, next REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS jobs (
     number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, task TEXT NOT NULL, breaker TEXT NOT NULL,
-    owner TEXT NOT NULL DEFAULT '', client_key TEXT, fingerprint TEXT NOT NULL, payload TEXT NOT NULL,
-    state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
-    submitted REAL NOT NULL, born REAL NOT NULL, due REAL NOT NULL,
-    lease TEXT NOT NULL DEFAULT '', result TEXT NOT NULL DEFAULT 'null', error TEXT NOT NULL DEFAULT ''
+    owner TEXT NOT NULL DEFAULT '', client_key TEXT, fingerprint TEXT NOT NULL, state TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0, submitted REAL NOT NULL, born REAL NOT NULL, due REAL NOT NULL,
+    lease TEXT NOT NULL DEFAULT '', error TEXT NOT NULL DEFAULT '', result TEXT NOT NULL DEFAULT 'null',
+    payload TEXT NOT NULL
 );
 CREATE UNIQUE INDEX IF NOT EXISTS by_key ON jobs (task, owner, client_key) WHERE client_key IS NOT NULL;
-CREATE INDEX IF NOT EXISTS waiting ON jobs (breaker, due) WHERE state IN ('queued', 'running');
+CREATE INDEX IF NOT EXISTS waiting ON jobs (breaker, due, task) WHERE state IN ('queued', 'running');
 CREATE INDEX IF NOT EXISTS living ON jobs (born) WHERE state IN ('queued', 'running');
 CREATE INDEX IF NOT EXISTS by_state ON jobs (state, due);
 """
@@ -143,12 +143,16 @@ class JobFile:
 
     def _adopt(self, database: sqlite3.Connection) -> None:
         """After another boot its monotonic times mean nothing: whatever lives is due, and as old as the calendar says."""
+        now = self.clock()
         row: Any = database.execute("SELECT value FROM meta WHERE key = 'boot'").fetchone()
-        if row is not None and row[0] == self._boot:
+        # Where boots have no names, a clock that is behind what it once said has begun anew.
+        (last,) = database.execute(
+            "SELECT max(born) FROM jobs INDEXED BY living WHERE state IN ('queued', 'running')"
+        ).fetchone()
+        if row is not None and row[0] == self._boot and (last is None or last <= now):
             return
         database.execute("INSERT OR REPLACE INTO meta VALUES ('boot', ?)", (self._boot,))
         database.execute("DELETE FROM paces")
-        now = self.clock()
         database.execute(
             "UPDATE jobs SET born = ? - max(0, ? - submitted), due = ?", (now, self.wall_clock(), now)
         )

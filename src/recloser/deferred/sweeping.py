@@ -12,7 +12,7 @@ from recloser.deferred.queue import Queue
 EVERY: Final = 10.0
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """Few brokers need it."""
 
 
@@ -24,7 +24,7 @@ class Sweeper:
         around: Called before and after each look.
     """
 
-    def __init__(self, queue: Queue, around: Callable[[], object] = _nothing) -> None:
+    def __init__(self, queue: Queue, around: Callable[[], object] = nothing) -> None:
         self._queue = queue
         self._around = around
         self._starting = threading.Lock()

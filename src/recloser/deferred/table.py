@@ -112,7 +112,7 @@ class JobTable(JobFile):
         with self.reading() as database:
             now = self.clock()
             rows = database.execute(
-                f"SELECT breaker, min(due) FROM jobs WHERE {LIVE} AND task IN ({marks})"  # noqa: S608
+                f"SELECT breaker, min(due) FROM jobs INDEXED BY waiting WHERE {LIVE} AND task IN ({marks})"  # noqa: S608
                 " GROUP BY breaker ORDER BY min(due)",
                 tuple(tasks),
             ).fetchall()
@@ -252,7 +252,7 @@ class JobTable(JobFile):
             database.execute("DELETE FROM jobs WHERE state = 'done' AND due < ?", (now - keep,))
             # One whose lease still runs may yet end well.
             given_up = database.execute(
-                "UPDATE jobs SET state = 'failed', lease = '', due = ?,"  # noqa: S608
+                "UPDATE jobs INDEXED BY living SET state = 'failed', lease = '', due = ?,"  # noqa: S608
                 " error = 'older than the queue''s max_age' || CASE error WHEN '' THEN '' ELSE '; ' || error END"
                 f" WHERE {LIVE} AND born < ? AND (state = 'queued' OR due < ?)",
                 (now, now - max_age, now),
@@ -266,8 +266,8 @@ class JobTable(JobFile):
 
     # -- a person's side -------------------------------------------------------------------------------------
 
-    def jobs(self, state: JobState | None = None, most: int = 1000) -> list[JobRecord]:
-        """List jobs, the oldest first."""
+    def jobs(self, state: JobState | None = None, most: int = -1) -> list[JobRecord]:
+        """List jobs, the oldest first; at most so many, if that is not negative."""
         where, values = ("", ()) if state is None else (" WHERE state = ?", (str(state),))
         with self.reading() as database:
             rows = database.execute(
@@ -301,7 +301,9 @@ class JobTable(JobFile):
         """Count jobs."""
         with self.reading() as database:
             counts = dict(database.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall())
-            (born,) = database.execute(f"SELECT min(born) FROM jobs WHERE {LIVE}").fetchone()  # noqa: S608
+            (born,) = database.execute(
+                f"SELECT min(born) FROM jobs INDEXED BY living WHERE {LIVE}"  # noqa: S608
+            ).fetchone()
             oldest = 0.0 if born is None else max(0.0, self.clock() - born)
             queued, running, done, failed = (int(counts.get(str(state), 0)) for state in JobState)
             return Depth(queued, running, done, failed, oldest)

@@ -10,6 +10,7 @@ from typing import Final
 from recloser.core.log import logger
 from recloser.deferred.attempt import Attempt
 from recloser.deferred.queue import Queue, QueueError
+from recloser.deferred.sweeping import nothing
 
 POLL: Final = 0.2  # seconds between two looks into a table where nothing is due
 HOUSEKEEPING: Final = 5.0  # seconds between two looks for what is too old
@@ -24,12 +25,19 @@ class Worker:
         queue: Its tasks are all that is run.
         threads: Jobs at once.
         clock: Monotonic time (seconds).
+        around: Called before and after each job, in its thread.
     """
 
     def __init__(
-        self, queue: Queue, *, threads: int = 4, clock: Callable[[], float] = time.monotonic
+        self,
+        queue: Queue,
+        *,
+        threads: int = 4,
+        clock: Callable[[], float] = time.monotonic,
+        around: Callable[[], object] = nothing,
     ) -> None:
         self._queue = queue
+        self._around = around
         self._clock = clock
         self._attempts: dict[str, Attempt] = {}
         self._not_before: dict[str, float] = {}
@@ -71,7 +79,11 @@ class Worker:
                 wait = min(wait, held)
                 continue
             attempt = self._attempts.setdefault(breaker, Attempt(self._queue, breaker))
-            again = self._queue.translated(attempt.run)
+            self._around()
+            try:
+                again = self._queue.translated(attempt.run)
+            finally:
+                self._around()
             if again is None:
                 return 0.0
             self._not_before[breaker] = now + min(again, LONGEST_REST)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from django.core.checks import ERROR, run_checks
 from django.core.management.base import BaseCommand, CommandError
+from django.db import close_old_connections
 
 from recloser.core.breaker import CircuitBreaker
 from recloser.core.errors import RecloserError
@@ -70,7 +71,8 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
 
     def _run(self, options: dict[str, Any]) -> None:
-        status: int = options["run"](Namespace(**options))
+        # Around each job, as Django does around each request: connections that are old or broken are let go.
+        status: int = options["run"](Namespace(**{**options, "around": close_old_connections}))
         if status:
             raise CommandError("that is not done", returncode=status)
 
