@@ -70,10 +70,10 @@ async def ask(authorize: Authorize, request: object, intent: Intent) -> str:
         TypeError: The answer is neither a name nor `None`.
     """
     try:
-        if iscoroutinefunction(authorize):
-            answer = authorize(request, intent)
-        else:
-            answer = await asyncio.to_thread(authorize, request, intent)
+        is_async = iscoroutinefunction(authorize)
+        answer = (
+            authorize(request, intent) if is_async else await asyncio.to_thread(authorize, request, intent)
+        )
         if isinstance(answer, Awaitable):
             answer = await answer
     except Exception:
