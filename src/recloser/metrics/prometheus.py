@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 
 from recloser.core.durations import Histogram
 from recloser.metrics.catalogue import DEGRADED, DURATION, GAUGES, SERIES, SERVICE, STORE, Metric
-from recloser.metrics.readings import Ledger, Reading, fleet, gauges
+from recloser.metrics.readings import Ledger, fleet, gauges
 from recloser.registry import Registry
 
 try:
@@ -60,13 +60,25 @@ class BreakerCollector(Collector):
 
     def collect(self) -> Iterable[Family]:
         """Read everything."""
-        families = {metric: _family(metric) for metric in _METRICS}
-        for reading in self._ledger.read():
-            _fill(families, reading)
-        for (breaker, strategy), number in self._ledger.degraded().items():
-            _add(families[DEGRADED], {SERVICE: breaker, DEGRADED.label: strategy}, number)
+        families = {metric.name: _family(metric) for metric in _METRICS}
+        readings = self._ledger.read()
+        for reading in readings:
+            for metric, value, _ in gauges(reading):
+                families[metric.name].samples.append(Sample(metric.name, {SERVICE: reading.name}, value))
+            if reading.totals.durations is not None:
+                families[DURATION.name].samples += _buckets({SERVICE: reading.name}, reading.totals.durations)
+        for place, (metric, own) in enumerate(SERIES):
+            name, labels = f"{metric.name}_total", {metric.label: own} if own else {}
+            families[metric.name].samples += [
+                Sample(name, {SERVICE: reading.name, **labels}, reading.totals.counts[place])
+                for reading in readings
+            ]
+        families[DEGRADED.name].samples += [
+            Sample(f"{DEGRADED.name}_total", {SERVICE: breaker, DEGRADED.label: strategy}, number)
+            for (breaker, strategy), number in self._ledger.degraded().items()
+        ]
         for metric, value, _ in fleet(self._ledger):
-            _add(families[metric], {}, value)
+            families[metric.name].samples.append(Sample(metric.name, {}, value))
         return [family for family in families.values() if family.samples]
 
 
@@ -202,21 +214,6 @@ def _collected(registry: Registry) -> CollectorRegistry:
 
 def _family(metric: Metric) -> Family:
     return Family(metric.name, metric.help, metric.kind)
-
-
-def _fill(families: dict[Metric, Family], reading: Reading) -> None:
-    labels = {SERVICE: reading.name}
-    for metric, value, _ in gauges(reading):
-        _add(families[metric], labels, value)
-    for (metric, own), number in zip(SERIES, reading.totals.counts, strict=True):
-        _add(families[metric], {**labels, metric.label: own} if own else labels, number)
-    if reading.totals.durations is not None:
-        families[DURATION].samples += _buckets(labels, reading.totals.durations)
-
-
-def _add(family: Family, labels: dict[str, str], value: float) -> None:
-    name = f"{family.name}_total" if family.type == "counter" else family.name
-    family.samples.append(Sample(name, labels, value))
 
 
 def _buckets(labels: dict[str, str], durations: Histogram) -> Iterable[Sample]:

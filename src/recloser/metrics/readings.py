@@ -138,8 +138,10 @@ class Ledger:
         label = self._label(breaker.name)
         before = self._seen.get(breaker, NOTHING)
         after = _at_least(Totals(counters(snapshot, retry.counts(breaker)), snapshot.durations), before)
-        self._totals[label] = _sum(self._totals.get(label, NOTHING), after, before)
-        self._seen[breaker] = after
+        total = self._totals.setdefault(label, NOTHING)
+        if after != before:
+            self._totals[label] = _sum(total, after, before)
+            self._seen[breaker] = after
         return label
 
     def _begin(self) -> None:
@@ -170,8 +172,6 @@ def _at_least(now: Totals, before: Totals) -> Totals:
 
 
 def _sum(total: Totals, after: Totals, before: Totals) -> Totals:
-    if after is before:
-        return total
     counts = _plus(total.counts, after.counts, before.counts)
     return Totals(counts, _sum_durations(total.durations, after.durations, before.durations))
 
