@@ -10,6 +10,7 @@ import pytest
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.gzip import GZipMiddleware
+from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from starlette.applications import Starlette
 from starlette.endpoints import HTTPEndpoint
 from starlette.middleware import Middleware
@@ -124,6 +125,7 @@ async def test_cors_compression_and_sessions_wrap_a_replayed_answer(registry, cl
     app.add_middleware(GZipMiddleware, minimum_size=100)
     app.add_middleware(SessionMiddleware, secret_key="secret")
     app.add_middleware(CORSMiddleware, allow_origins=["https://a.example", "https://b.example"])
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["shop.example"])
 
     @app.get("/page")
     @guard("inventory", plan=[plans.stale(600)])
@@ -141,6 +143,7 @@ async def test_cors_compression_and_sessions_wrap_a_replayed_answer(registry, cl
     assert "access-control-allow-origin" not in plain.headers
     assert "content-encoding" not in plain.headers
     assert first.json() == zipped.json() == plain.json()
+    assert (await get(app, host="evil.example")).status_code == 400
 
 
 async def test_what_a_session_touched_is_not_kept(registry, clock):

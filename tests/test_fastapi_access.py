@@ -1,10 +1,13 @@
 """Access first: each strategy, for anonymous, wrong and right users, with the circuit closed, open, and failing."""
 
+from functools import wraps
 from typing import Annotated
 
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException
+from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Request
 from fastapi.responses import JSONResponse
+from starlette.authentication import AuthCredentials, AuthenticationBackend, SimpleUser, requires
+from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.templating import Jinja2Templates
 
 from http_tools import Clock, ask, cache, shop
@@ -121,6 +124,73 @@ async def test_who_may_not_see_a_page_is_told_the_same_in_every_state(make, beco
     assert [told.messages for told in (eve, nobody)] == [told.messages for told in closed]
     assert (eve.status, nobody.status) == (403, 401)
     assert (b"secret" in ann.body) == (state != "closed" and strategy in FIXED)
+
+
+class Tokens(AuthenticationBackend):
+    """Knows users by their token."""
+
+    async def authenticate(self, conn):
+        token = conn.headers.get("token")
+        return token and (AuthCredentials(["staff"] if token == "ann" else []), SimpleUser(token))
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("place", ["above", "below", "dependency"])
+async def test_what_a_decorator_checks_is_checked_in_every_state(
+    registry, world, become, tmp_path, place, strategy, state
+):
+    """`@requires`: only right above the function does a guard come after it, and answer early with its whole plan."""
+    (tmp_path / "secret.html").write_text("secret")
+    own = guard("inventory", plan=[STRATEGIES[strategy]], on=("open", "failure"))
+
+    async def page(request: Request):
+        if world.inventory == "raises":
+            raise ConnectionError
+        if world.inventory == "handled":
+            raise HTTPException(502)
+        return JSONResponse("page", 502 if world.inventory == "answers" else 200)
+
+    checked = requires("staff")(own(page) if place == "below" else page)
+    app = FastAPI()
+    install(app, registry, cache=cache(Clock()), templates=Jinja2Templates(tmp_path))
+    app.add_middleware(AuthenticationMiddleware, backend=Tokens())
+    app.get("/page", dependencies=[own] if place == "dependency" else [])(
+        own(checked) if place == "above" else checked
+    )
+    become(state)
+    eve, nobody, ann = [await ask(app, headers=who) for who in (EVE, NOBODY, ANN)]
+    if state != "open" or place == "below":
+        assert (eve.status, nobody.status) == (403, 403)
+    assert b"secret" not in eve.body + nobody.body
+    in_full = {"raises", "handled"} if place != "below" else {"raises", "handled", "answers", "open"}
+    assert (b"secret" in ann.body) == (state in in_full and strategy in FIXED)
+
+
+@pytest.mark.parametrize("place", ["above", "dependency"])
+async def test_a_decorator_whose_own_service_is_out_gives_nothing_away(registry, place):
+    """Who asks was never found out: the route's plan answers for that circuit with what is public."""
+    own = guard("inventory", plan=[STRATEGIES["json"]])
+
+    def checked(endpoint):
+        @wraps(endpoint)
+        async def check():
+            with registry["payments"].calling():  # it knows the users
+                raise HTTPException(401)
+
+        return check
+
+    async def page():
+        return "page"
+
+    app = FastAPI()
+    install(app, registry)
+    early = [own] if place == "dependency" else []
+    app.get("/page", dependencies=early)(own(checked(page)) if place == "above" else checked(page))
+    assert (await ask(app)).status == 401
+    registry["payments"].force_open(by="ann", reason="test")
+    told = await ask(app)
+    assert (told.status, b"secret" in told.body) == (503, False)
 
 
 @pytest.mark.parametrize("strategy", FIXED)

@@ -219,6 +219,21 @@ def test_nothing_is_kept_without_a_stable_name(value, complaints, caplog):
     assert caplog.text.count("a str, int or UUID such as a primary key") == complaints
 
 
+def test_guards_that_ask_for_users_are_no_decorators_of_others():
+    """Around each other they answer early in full, and the endpoint's bare self is one step away."""
+
+    async def page():
+        return "page"
+
+    inner = guard("payments", plan=[plans.stale(600, per=somebody)])(page)
+    assert inner.__wrapped__ is page
+    shop = Shop(None)
+    outer = guard("inventory", plan=[plans.stale(600, per=somebody), plans.json("fixed")])
+    shop.app.get("/page")(outer(inner))
+    shop.open()
+    assert shop.ask().body == b'"fixed"'
+
+
 def test_no_two_values_have_one_partition():
     """A text, a number and a UUID that look alike are three users; a value of 0 is nobody."""
     values = iter(["7", 7, UUID(int=7), "int:7", UUID(int=7).hex, 7])

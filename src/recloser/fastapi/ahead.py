@@ -23,7 +23,7 @@ from recloser.http.guarded import Guarded, guards_of
 from recloser.http.messages import Response
 from recloser.http.plan import Degraded, Plan
 from recloser.http.responder import Responder
-from recloser.http.strategy import Strategy, waited
+from recloser.http.strategy import Strategy
 from recloser.http.wire import Answer
 
 _METHODS = frozenset({"GET", "HEAD"})
@@ -65,7 +65,7 @@ class Ahead:
             if guard.driver.machine.recorder is None:
                 answer = await self._answer(guard, scope)
                 if answer is not None:
-                    await answer(scope, receive, send)
+                    await answer.send(send)
                     return
                 break
         await self._app(scope, receive, send)
@@ -85,7 +85,8 @@ class Ahead:
         error = CircuitOpenError(condition.refusal, now)
         try:
             request = exchange.request()
-            response = cast("Response | None", await waited(guard.replaying.answer(request, error)))
+            found = guard.replaying.answer(request, error)
+            response = found if found is None or isinstance(found, Response) else await found
         except Exception:
             return None
         if response is None:
@@ -117,11 +118,10 @@ def stand_ahead(found: Iterable[Found], responder: Responder, declared: Declared
 def _suits(route: Found) -> bool:
     original: object = getattr(route.route, "original_route", route.route)
     return (
-        route.dependant is not None
+        route.is_last
         and isinstance(original, APIRoute)
         and type(original).get_route_handler is APIRoute.get_route_handler
         and _is_fastapis(route.route.app)
-        and route.is_bare
         and not _METHODS.isdisjoint(route.methods)
         and not route.dependant.body_params
         # Guards and breakers, which check nothing, are what FastAPI calls for themselves.

@@ -16,6 +16,7 @@ from recloser.fastapi.endpoints import around
 from recloser.fastapi.partitions import identifying
 from recloser.fastapi.present import present
 from recloser.http.declared import PlanForm
+from recloser.http.wrapping import is_bare
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -119,7 +120,7 @@ class Guard(params.Depends):
         if not inspect.isroutine(endpoint):
             raise TypeError(f"{self!r} guards functions and methods, not {endpoint!r}")
         guarded = self.entry.guarded()
-        wrapper = around(guarded, endpoint)
+        wrapper = around(guarded, endpoint, access_checked=is_bare(endpoint))
         if self.entry.pers:
             wrapper = identifying(guarded, wrapper, self.entry.pers)
         vars(wrapper).pop(WRAPPERS, None)

@@ -78,4 +78,5 @@ def identifying(guarded: object, wrapper: Callable[P, R], pers: Iterable[Per]) -
 
         identifies = function
     identifies.__signature__ = asking(signature, names)
+    identifies.__wrapped__ = cast("Any", wrapper).__wrapped__  # one layer, as of any guard
     return cast("Callable[P, R]", identifies)

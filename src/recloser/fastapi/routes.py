@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -16,8 +15,6 @@ from recloser.fastapi.walk import Found
 from recloser.http.guarded import Guarded
 from recloser.http.responder import Responder, RouteFacts
 from recloser.http.routed import names, read_routes
-
-_NO_FACTS: Final = RouteFacts()
 
 
 class DeclaredRoutes:
@@ -63,12 +60,7 @@ class DeclaredRoutes:
 
     def facts(self, route: Found) -> RouteFacts:
         """Tell what is known of a route's requests by its guards."""
-        guards = self.guards(route)
-        if not guards:
-            return _NO_FACTS
-        # FastAPI runs a bare endpoint after all of its dependencies. Any other may check access itself, or be
-        # decorated with such a check, so that only what comes out of its innermost part has passed that.
-        return RouteFacts(guards=guards, runners=frozenset() if _is_last(route) else route.innermost)
+        return RouteFacts(guards=self.guards(route))
 
     def apply(self) -> None:
         """Put the guards in place; once."""
@@ -78,9 +70,7 @@ class DeclaredRoutes:
             else:
                 for guarded in reversed(guards):
                     # What FastAPI runs; its own comments leave wrapping it to integrations.
-                    route.dependant.call = around(
-                        guarded, route.dependant.call, access_checked=_is_last(route)
-                    )
+                    route.dependant.call = around(guarded, route.dependant.call, access_checked=route.is_last)
 
 
 class _Guarded:
@@ -100,10 +90,6 @@ class _Guarded:
 def is_named(entry: str, route: Found) -> bool:
     """Tell whether an entry of `ROUTES` names a route, by its name or its path, with or without convertors."""
     return any(names(entry, route.name, path.removeprefix("/")) for path in (route.path, route.plain_path))
-
-
-def _is_last(route: Found) -> bool:
-    return route.dependant is not None and route.is_bare
 
 
 def _nothing(path: str, entry: str, found: list[Found]) -> Problem:

@@ -59,7 +59,7 @@ class Survey:
             if any(not guards_of(wrapper)[0].is_bound for wrapper in getattr(route.endpoint, WRAPPERS, ())):
                 fix = "must be guarded below the route's decorator, or the guard never runs"
                 self.problems.append(Problem(route.title, repr(route.endpoint), fix))
-            facts = _union(self.declared.facts(route), _facts(route.dependant, route.endpoint))
+            facts = _union(self.declared.facts(route), _facts(route))
             known = self._facts.get(id(route.endpoint))
             self._facts[id(route.endpoint)] = route.endpoint, _union(facts, known[1]) if known else facts
         return self
@@ -99,10 +99,14 @@ class Survey:
                     place.stands_after(before(entry, route.dependant))
 
 
-def _facts(dependant: Any, endpoint: object) -> RouteFacts:
-    guards: tuple[Guarded, ...] = tuple(entry.place(endpoint).guarded for entry in early_guards(dependant))
-    facts = RouteFacts(guards=guards, runners=_RUNNERS, injects=dependant is not None)
-    for part in tree(dependant):
+def _facts(route: Found) -> RouteFacts:
+    guards: tuple[Guarded, ...] = tuple(
+        entry.place(route.endpoint).guarded for entry in early_guards(route.dependant)
+    )
+    # Where a decorator may check access, only what comes out of the innermost part has passed that.
+    runners = _RUNNERS if route.is_last else route.innermost
+    facts = RouteFacts(guards=guards, runners=runners, injects=route.dependant is not None)
+    for part in tree(route.dependant):
         for parameter in part.header_params:
             facts = _union(facts, _facts_of_header(parameter))
         call = inspect.unwrap(part.call)

@@ -11,8 +11,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Host, Mount, WebSocketRoute
 
 from recloser.asgi import CircuitBreakerMiddleware
-from recloser.http.guarded import guards_of
-from recloser.http.wrapping import layers
+from recloser.http.wrapping import is_bare, layers
 
 # Since FastAPI 0.137 a route that was included lives on in its router; its context tells what it became.
 contexts: Final[Any] = getattr(fastapi.routing, "iter_route_contexts", iter)
@@ -50,9 +49,12 @@ class Found(NamedTuple):
         return vars(self.endpoint).values() if isinstance(self.endpoint, type) else (self.endpoint,)
 
     @property
-    def is_bare(self) -> bool:
-        """Whether nothing but guards decorates the endpoint: no decorator of others, then, checks access."""
-        return len(layers(self.endpoint)) == len(guards_of(self.endpoint)) + 1
+    def is_last(self) -> bool:
+        """Whether all checks of access have been made when the endpoint runs: FastAPI solves dependencies before.
+
+        Starlette's own may check access itself, and so may a decorator.
+        """
+        return self.dependant is not None and is_bare(self.endpoint)
 
     @property
     def innermost(self) -> frozenset[CodeType]:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import ParamSpec, TypeAlias, TypeVar
 
-from recloser.http.guarded import Guarded
+from recloser.http.guarded import Guarded, guards_of
 from recloser.http.holder import Holder
 
 P = ParamSpec("P")
@@ -92,3 +92,8 @@ def layers(function: Callable[..., object]) -> list[Callable[..., object]]:
     while (inner := getattr(found[-1], "__wrapped__", None)) is not None:
         found.append(inner)
     return found
+
+
+def is_bare(function: Callable[..., object]) -> bool:
+    """Tell whether nothing but guards decorates a function: no decorator of others, then, checks access."""
+    return len(layers(function)) == len(guards_of(function)) + 1
