@@ -56,6 +56,8 @@ def test_delta_seconds_do_not_overflow():
     [
         ("Tue, 14 Nov 2023 22:13:20 GMT", 1_700_000_000.0),
         ("Tuesday, 14-Nov-23 22:13:20 GMT", 1_700_000_000.0),
+        ("Tue Nov 14 22:13:20 2023", 1_700_000_000.0),
+        ("Tue, 14 Nov 2023 22:13:20", None),
         ("0", None),
         ("", None),
         (None, None),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final
 
@@ -67,6 +68,8 @@ def timestamp(value: str | None) -> float | None:
         return None
     try:
         date = parsedate_to_datetime(value)
+        if date.tzinfo is None and "," not in value:  # asctime's form, which names no zone
+            date = date.replace(tzinfo=UTC)
         return date.timestamp() if date.tzinfo is not None else None
     except (ValueError, OverflowError, TypeError):
         return None

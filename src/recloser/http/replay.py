@@ -40,17 +40,16 @@ def replay(request: Request, kept: Kept, *, age: int, max_stale: float, detail: 
         already (RFC 9111 §4.3.2), or `None` if it is too old.
     """
     time_to_live = kept.lifetime - age
-    limit = min(max_stale, kept.stale_limit, freshness.tolerated_staleness(request))
-    if time_to_live < 0 and -time_to_live > limit:
-        return None
+    if time_to_live <= 0:  # RFC 9111 §4.2: fresh while the lifetime is greater than the age
+        limit = min(max_stale, kept.stale_limit, freshness.tolerated_staleness(request))
+        if limit <= 0 or -time_to_live > limit:
+            return None
     status = f"recloser; hit; ttl={time_to_live}; detail={detail}"
-    earlier = kept.response.header("cache-status")
-    headers = tuple(header for header in kept.response.headers if header[0] != "cache-status")
-    headers += (
-        ("age", str(age)),
-        # RFC 9211 §2: the list grows from the origin's side to the client's.
-        ("cache-status", f"{earlier}, {status}" if earlier else status),
-    )
+    headers, earlier = kept.response.headers, kept.response.header("cache-status")
+    if earlier is not None:  # RFC 9211 §2: the list grows from the origin's side to the client's
+        headers = tuple(header for header in headers if header[0] != "cache-status")
+        status = f"{earlier}, {status}"
+    headers += (("age", str(age)), ("cache-status", status))
     if request.partition:
         headers = _for_its_user(headers)
     if kept.response.status < 300 and _not_modified(request, kept.response):  # RFC 9110 §13.2.1
@@ -65,8 +64,10 @@ def _not_modified(request: Request, response: Response) -> bool:
         own = fields.entity_tags(response.header("etag") or "")
         return wanted == "*" or not own.isdisjoint(fields.entity_tags(wanted))
     since = fields.timestamp(request.header("if-modified-since"))
+    if since is None:
+        return False
     modified = fields.timestamp(response.header("last-modified"))
-    return since is not None and modified is not None and modified <= since
+    return modified is not None and modified <= since
 
 
 def _for_its_user(headers: Headers) -> Headers:
