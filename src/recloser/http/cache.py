@@ -103,11 +103,13 @@ class ResponseCache:
 
     def find(self, request: Request) -> Kept | None:
         """Find the most recent response that a GET or HEAD request selects (RFC 9111 §4, §4.1)."""
-        with self._lock:
-            for kept in self._shelves.get(_shelf(request), ()):
-                if selects(request, kept.selection):
-                    return kept
-        return None
+        shelf = _shelf(request)
+        try:
+            with self._lock:
+                variants = self._shelves[shelf]
+        except KeyError:
+            return None
+        return next((kept for kept in variants if selects(request, kept.selection)), None)
 
     def age(self, kept: Kept) -> int:
         """Compute a response's current age (RFC 9111 §4.2.3), in whole seconds."""

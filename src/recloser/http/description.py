@@ -51,14 +51,9 @@ def is_personal(scope: ASGIScope, facts: RouteFacts) -> bool:
 
 
 def _has_credential(scope: ASGIScope, facts: RouteFacts) -> bool:
-    return (
-        bool(facts.credentials)
-        and any(name.decode("latin-1").lower() in facts.credentials for name, _ in scope["headers"])
-    ) or _has_parameter(scope, facts.query_credentials)
-
-
-def _has_parameter(scope: ASGIScope, names: frozenset[str]) -> bool:
-    if not names:
+    if facts.credentials and not facts.credentials.isdisjoint([name for name, _ in text(scope["headers"])]):
+        return True
+    if not facts.query_credentials:
         return False
     query: str = scope.get("query_string", b"").decode("latin-1")
-    return any(name in names for name, _ in parse_qsl(query, keep_blank_values=True))
+    return any(name in facts.query_credentials for name, _ in parse_qsl(query, keep_blank_values=True))

@@ -186,7 +186,7 @@ def freshened(response: Response, head: Response) -> Response | None:
 
 def selects(request: Request, selection: Selection) -> bool:
     """Tell whether a request has the headers that a response was selected by."""
-    return all(request.header(name) == value for name, value in selection)
+    return not selection or all(request.header(name) == value for name, value in selection)
 
 
 @lru_cache(maxsize=1024)

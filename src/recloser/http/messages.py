@@ -28,7 +28,8 @@ class Secrets(NamedTuple):
 NO_SECRETS: Final = Secrets()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen: that would cost a stale answer as much as all of its headers. Nobody changes them all the same.
+@dataclass(slots=True, kw_only=True)
 class Request:
     """What is asked, as far as an answer may depend on it.
 
@@ -79,7 +80,7 @@ class Request:
         return joined(self.headers, name)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Response:
     """A whole answer.
 

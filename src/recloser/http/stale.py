@@ -51,8 +51,10 @@ class Stale(Strategy):
 
     def answer(self, request: Request, error: Trouble) -> Response | Awaitable[Response | None] | None:
         """Answer with what was kept, unless it is too old."""
-        own = meant(request, self.keeping) if may_replay(request) else None
-        if self.cache is None or own is None:
+        if self.cache is None or not may_replay(request):
+            return None
+        own = request if self.per is None else meant(request, self.keeping)
+        if own is None:
             return None
         found = self.cache.find(own)
         if found is None or isinstance(found, Kept):

@@ -51,4 +51,4 @@ async def nowhere(_: Message) -> None:
 
 def text(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     """Read a message's headers: names in lower case."""
-    return tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers)
+    return tuple([(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers])
