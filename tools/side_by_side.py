@@ -1,4 +1,6 @@
-"""Run the tests on two interpreters at once: the first one's output is live, the other's follows when both have ended.
+"""Run all tests, two processes at a time: on this interpreter and on the newest one, and those of the core's coverage.
+
+Tracing makes tests twice as slow, so it is asked only of those that drive the core directly.
 
 Usage: side_by_side.py [PYTEST ARGUMENT]...
 """
@@ -9,46 +11,91 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO
+from typing import Final, TypeAlias
 
-ROOT = Path(__file__).resolve().parent.parent
-# A process has one settings module: the tests of the Django example need a process of their own.
-DJANGO_EXAMPLE = ["-m", "pytest", "--ds=teashop.settings", "example_django"]
+ROOT: Final = Path(__file__).resolve().parent.parent
+COVERING: Final = [
+    "tests/core",
+    "tests/stores/test_counting.py",
+    "tests/stores/test_forks.py",
+    "tests/stores/test_hostile.py",
+    "tests/stores/test_hub.py",
+    "tests/stores/test_operating.py",
+    "tests/stores/test_probing.py",
+    "tests/testing/test_kit_faults.py",
+    "tests/testing/test_kit_states.py",
+    "tests/test_vectors.py",
+]
+STORMS: Final = [  # they trace or fork for themselves, thousands of times
+    "tests/core/test_fork_storms.py",
+    "tests/core/test_interruptions.py",
+    "tests/core/test_memory.py",
+]
+
+Job: TypeAlias = list[list[str]]
+
+
+def jobs(arguments: list[str]) -> dict[str, Job]:
+    """Say what to run, the longest first: names to commands that follow one another."""
+    pytest = [sys.executable, "-m", "pytest", *arguments]
+    covered = [sys.executable, "-m", "coverage", "run", "-m", "pytest", *arguments]
+    newest = [sys.executable, str(ROOT / "tools" / "newest.py"), "--", "-m", "pytest", "-q", *arguments]
+    # A process has one settings module: the tests of the Django example need a process of their own.
+    django = ["--ds=teashop.settings", "example_django"]
+    return {
+        "the newest interpreter": [newest, [*newest, *django]],
+        "all but the core": [[*pytest, *ignoring(COVERING)]],
+        "the core, covered": [[*covered, *COVERING, *ignoring(STORMS)]],
+        "storms": [[*pytest, *STORMS]],
+        "the Django example": [[*pytest, *django]],
+    }
+
+
+def ignoring(paths: list[str]) -> list[str]:
+    """Tell pytest to leave paths out."""
+    return [f"--ignore={path}" for path in paths]
+
+
+class Desk:
+    """Prints what each job has printed, as soon as it has ended."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+
+    def run(self, name: str, job: Job) -> bool:
+        """Run the commands of a job, whether or not one fails, and tell whether all went well."""
+        self._say(f"{name}: started")
+        began = time.monotonic()
+        with tempfile.TemporaryFile() as output:
+            statuses = [
+                subprocess.run(command, check=False, cwd=ROOT, stdout=output, stderr=output).returncode
+                for command in job
+            ]
+            output.seek(0)
+            with self._turn:
+                shutil.copyfileobj(output, sys.stdout.buffer)
+                sys.stdout.flush()
+        is_well = not any(statuses)
+        self._say(f"{name}: {'passed' if is_well else 'FAILED'} after {time.monotonic() - began:.0f} s")
+        return is_well
+
+    def _say(self, text: str) -> None:
+        with self._turn:
+            print(text, flush=True)
 
 
 def main() -> None:
-    """Run both, and fail if any command of either did."""
-    arguments = sys.argv[1:]
-    coverage = [sys.executable, "-m", "coverage", "run"]
-    newest = [sys.executable, str(ROOT / "tools" / "newest.py"), "--"]
-    oldest_first = [[*coverage, "-m", "pytest", *arguments], [*coverage, *DJANGO_EXAMPLE]]
-    newest_first = [[*newest, "-m", "pytest", "-q", *arguments], [*newest, *DJANGO_EXAMPLE, "-q"]]
-    with tempfile.TemporaryFile() as output, ThreadPoolExecutor(1) as beside:
-        other = beside.submit(run, newest_first, output)
-        statuses = run(oldest_first) + other.result()
-        output.seek(0)
-        sys.stdout.flush()
-        shutil.copyfileobj(output, sys.stdout.buffer)
-        sys.stdout.flush()
-    sys.exit(1 if any(statuses) else 0)
-
-
-def run(commands: list[list[str]], output: IO[bytes] | None = None) -> list[int]:
-    """Run commands one after the other.
-
-    Args:
-        commands: In order.
-        output: Takes all that they print.
-
-    Returns:
-        Their exit statuses.
-    """
-    return [
-        subprocess.run(command, check=False, cwd=ROOT, stdout=output, stderr=output).returncode
-        for command in commands
-    ]
+    """Run all jobs, and fail if any did."""
+    desk = Desk()
+    planned = jobs(sys.argv[1:])
+    with ThreadPoolExecutor(2) as beside:
+        ended = list(beside.map(desk.run, planned, planned.values()))
+    failed = [name for name, is_well in zip(planned, ended, strict=True) if not is_well]
+    sys.exit(f"failed: {', '.join(failed)}" if failed else 0)
 
 
 if __name__ == "__main__":

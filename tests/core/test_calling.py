@@ -10,6 +10,7 @@ import pytest
 from core.acting import Boom, Clock, elsewhere, fail, half_open, raiser, refused
 from core.conftest import Build
 from recloser import CircuitOpenError, Outcome, State
+from recloser.core.permit import Permit
 
 
 def test_call_passes_arguments_and_result_through(build: Build):
@@ -189,3 +190,28 @@ def test_the_thread_of_a_call_is_the_callers(build: Build):
     before = threading.active_count()
     assert breaker.call(threading.get_ident) == threading.get_ident()
     assert threading.active_count() == before
+
+
+def test_a_call_that_the_recorder_admitted_may_be_settled_later(build: Build, clock: Clock):
+    """As a guard does whose request needed no permit: a quick success is a tick, a slow one is counted as such."""
+    breaker = build(slow_call_duration=2, slow_call_rate_threshold=0.5)
+    driver, recorder = breaker._driver, breaker.recorder
+    started = clock.now
+    for _ in range(2):
+        driver.succeeded_while_closed(recorder, started, None)
+    clock.advance(2)
+    driver.succeeded_while_closed(recorder, started, started + 1)
+    driver.succeeded_while_closed(recorder, started, None)
+
+    seen = breaker.snapshot()
+    assert (seen.calls, seen.slow) == (4, 1)
+
+
+def test_a_permit_may_be_given_its_start(build: Build, clock: Clock):
+    """What was admitted before its permit was made took as long as it took."""
+    breaker = build(slow_call_duration=2, slow_call_rate_threshold=0.5)
+    started = clock.now
+    clock.advance(2)
+    Permit(breaker._driver, breaker.recorder, started).success()
+
+    assert breaker.snapshot().slow == 1

@@ -3,71 +3,17 @@
 from __future__ import annotations
 
 import os
-import signal
-import sys
-import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from time import monotonic
+from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
 from core.acting import Boom, Clock, fail, refused, succeed
 from core.conftest import Build
-from recloser import CallRejectedError, CircuitBreaker, Rejection, State
+from core.forking import in_child
+from recloser import CircuitBreaker, Rejection, State
 from recloser.core import fork
-
-PATIENCE = 20.0  # for a child to end (seconds)
-
-
-def in_child(check: Callable[[], object]) -> None:
-    """Fork, let the child check, and fail if it does not end well in time."""
-    with warnings.catch_warnings():
-        # Python 3.12 warns of what this is about: forking while other threads run.
-        warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
-        child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            check()
-            status = 0
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
-        finally:
-            os._exit(status)
-    deadline = monotonic() + PATIENCE
-    while True:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            assert os.waitstatus_to_exitcode(status) == 0
-            return
-        if monotonic() > deadline:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            pytest.fail("the child hangs")
-        threading.Event().wait(0.001)
-
-
-@contextmanager
-def busy(work: Callable[[], object], threads: int = 3) -> Iterator[None]:
-    """Run `work` over and over in other threads."""
-    stop = threading.Event()
-
-    def run() -> None:
-        while not stop.is_set():
-            work()
-
-    workers = [threading.Thread(target=run) for _ in range(threads)]
-    for worker in workers:
-        worker.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        for worker in workers:
-            worker.join(PATIENCE)
-            assert not worker.is_alive()
 
 
 def test_c13_a_child_inherits_the_state(build: Build):
@@ -186,57 +132,6 @@ def test_c13_a_child_forgets_what_was_not_told_yet(build: Build):
     breaker.add_listener(fork_once)
     fail(breaker)
     assert heard == ["forked", "StateChanged"]
-
-
-def test_c13_forks_amid_a_storm_leave_whole_children(build: Build):
-    """Whatever the parent's threads were in the midst of, each child's breaker works and locks."""
-    breaker = build(failure_threshold=5, max_concurrent_calls=4)
-
-    def storm() -> None:
-        with suppress(CallRejectedError):
-            fail(breaker, 4)
-            succeed(breaker)
-        breaker.reset(by="storm", reason="go on")
-
-    def check() -> None:
-        breaker.reset(by="child", reason="begin")
-        held = [breaker.acquire() for _ in range(4)]
-        assert refused(breaker).reason is Rejection.BULKHEAD
-        for permit in held:
-            permit.success()
-        fail(breaker, 5)
-        assert breaker.state is State.OPEN
-
-    with busy(storm):
-        for _ in range(60):
-            in_child(check)
-
-
-def test_c13_several_threads_may_fork_at_once(build: Build):
-    """Forks wait for each other, and for no breaker for ever."""
-    breakers: list[CircuitBreaker] = [build(f"shop-{number}") for number in range(10)]
-
-    def work() -> None:
-        for breaker in breakers:
-            breaker.reset(by="work", reason="go on")
-
-    faults: list[BaseException] = []
-
-    def spawn() -> None:
-        try:
-            for _ in range(15):
-                in_child(lambda: [fail(breaker) for breaker in breakers])
-        except BaseException as error:
-            faults.append(error)
-
-    with busy(work, threads=2):
-        forkers = [threading.Thread(target=spawn) for _ in range(3)]
-        for forker in forkers:
-            forker.start()
-        for forker in forkers:
-            forker.join(60)
-            assert not forker.is_alive()
-    assert not faults
 
 
 def test_c13_a_breaker_made_meanwhile_does_not_disturb_a_fork(monkeypatch: pytest.MonkeyPatch):
