@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Iterator
 
@@ -153,6 +154,20 @@ def test_events_are_recorded_in_order(breakers: Breakers, depot: CircuitBreaker)
     with pytest.raises(CircuitOpenError):
         depot.acquire()
     assert type(breakers.events[-1]).__name__ == "CallRejected"
+
+
+def test_what_an_earlier_test_forgot_takes_no_part(breakers: Breakers, depot: CircuitBreaker):
+    """A breaker of the same name in a cycle that nobody has collected yet changes nothing, and is not heard."""
+    gc.disable()
+    try:
+        forgotten = [CircuitBreaker("depot")]
+        forgotten.append(forgotten)
+        del forgotten
+        breakers.open("depot")
+    finally:
+        gc.enable()
+    assert [event.breaker for event in breakers.events] == ["depot"]
+    assert depot.state == "open"
 
 
 def test_a_name_that_nobody_has_is_an_error_with_a_hint(breakers: Breakers, depot: CircuitBreaker):

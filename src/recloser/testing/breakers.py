@@ -130,8 +130,6 @@ class Breakers:
             LookupError: There is no such breaker, or several have the name.
             RuntimeError: A fleet leads it.
         """
-        if len(self._found(breaker)) > 1:
-            gc.collect()  # one of an application that is gone
         found = self._found(breaker)
         if len(found) > 1:
             raise LookupError(
@@ -180,7 +178,11 @@ class Breakers:
         if isinstance(breaker, str):
             _make_djangos()
             name = breaker
-            found = [driver for driver in living.everyone() if driver.name == name]
+            found = _named(name)
+            if len(found) > 1:
+                found = []
+                gc.collect()  # those of applications that are gone
+                found = _named(name)
         else:  # also what stands for one, as Django's lazy breakers do
             name, found = breaker.name, [breaker._driver]
         if not found:
@@ -193,6 +195,10 @@ class Breakers:
                     "or set RECLOSER_STORE=null in their environment"
                 )
         return found
+
+
+def _named(name: str) -> list[Driver]:
+    return [driver for driver in living.everyone() if driver.name == name]
 
 
 def _make_djangos() -> None:
