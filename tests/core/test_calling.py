@@ -194,7 +194,7 @@ def test_the_thread_of_a_call_is_the_callers(build: Build):
 
 def test_a_call_that_the_recorder_admitted_may_be_settled_later(build: Build, clock: Clock):
     """As a guard does whose request needed no permit: a quick success is a tick, a slow one is counted as such."""
-    breaker = build(slow_call_duration=2, slow_call_rate_threshold=0.5)
+    breaker = build(slow_call_duration=2, slow_call_rate_threshold=1, minimum_calls=1)
     driver, recorder = breaker._driver, breaker.recorder
     started = clock.now
     for _ in range(2):

@@ -215,6 +215,8 @@ class LedMachine(Machine):
     def renew(self, now: float) -> None:
         """Begin alone, without anything that the parent's hub knew: a fork's child."""
         super().renew(now)
+        # The first refusal, too, must come by where the child's own hub is begun.
+        self._replace(self.condition._replace(refuse_until=-inf))
         self.release()
         self.outbox = []
         self.urgent = False
