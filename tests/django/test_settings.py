@@ -12,17 +12,20 @@ from django.template import Context, Template
 from django.test import Client, RequestFactory, override_settings
 from shopsite.tools import trip
 
-from recloser import CircuitBreaker, CircuitOpenError, ConfigurationError
+from recloser import CircuitBreaker, CircuitOpenError, ConfigurationError, retry
 from recloser.django import breaker, conf, guard, registry, signals
 from recloser.registry import Registry, UnknownBreakerError
+from recloser.retry.tenacity import retrying
 
 
 def test_import_touches_no_settings():
     """`recloser.django` can be imported, and used in decorators, before there are settings."""
     code = (
         "from recloser.django import registry, guard, breaker, CircuitBreakerMiddleware\n"
+        "from recloser.retry.tenacity import retrying\n"
         "from django.conf import settings\n"
         "payments = breaker('payments')\n"
+        "@retrying(payments)\n"
         "@payments\n"
         "def pay(): ...\n"
         "@payments.protect(fallback=None)\n"
@@ -32,6 +35,26 @@ def test_import_touches_no_settings():
         "assert not settings.configured\n"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=60)
+
+
+def test_a_retry_of_a_breaker_follows_overridden_settings():
+    """It asks the circuit and pays from the budget of the settings of the moment."""
+    payments = breaker("payments")
+    tried = []
+
+    @retrying(payments, attempts=3)
+    @payments
+    def pay():
+        tried.append(1)
+        raise OSError
+
+    for threshold in (1, 2):
+        with override_settings(RECLOSER={"BREAKERS": {"payments": {"failure_threshold": threshold}}}):
+            tried.clear()
+            with pytest.raises(OSError):
+                pay()
+            assert len(tried) == threshold
+            assert retry.counts(registry["payments"]).granted == threshold - 1
 
 
 def test_setting_up_starts_nothing():

@@ -79,6 +79,9 @@ def test_wrong_limits_are_refused_together(build):
     """Each names the breaker, the value and the fix; nothing was changed."""
     budget = retry.budget(build("stock"))
 
+    for share, floor in (("0.2", 5), (0.2, None), (float("nan"), 5), (0.2, True)):
+        with pytest.raises(ConfigurationError, match="the retry budget of 'stock'"):
+            budget.configure(share=share, floor=floor)
     with pytest.raises(ConfigurationError) as caught:
         budget.configure(share=1, floor=-1)
 

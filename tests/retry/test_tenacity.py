@@ -9,7 +9,7 @@ import tenacity
 from tenacity import RetryCallState, Retrying, stop_after_attempt, stop_never, wait_fixed
 
 from core.acting import Boom, fail, succeed
-from recloser import BulkheadFullError, CircuitBreaker, CircuitOpenError, retry
+from recloser import BulkheadFullError, CircuitBreaker, CircuitOpenError, ConfigurationError, retry
 from recloser.retry.tenacity import retry_if, retrying, stop, wait
 
 
@@ -374,3 +374,22 @@ def test_calls_of_all_kinds_fill_the_budget(build, naps):
 
     granted = retry.counts(breaker).granted
     assert 25 <= granted <= 30
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("payments",), "breaker must be a breaker, such as registry['payments'], got 'payments'"),
+        (("own", 0), "attempts must be a number of calls, at least 1, got 0"),
+        (("own", "3"), "attempts must be a number of calls, at least 1, got '3'"),
+    ],
+)
+def test_wrong_arguments_are_told_where_they_are_written(build, arguments, complaint):
+    """Not when the first attempt has failed."""
+    first, *rest = arguments
+    with pytest.raises(ConfigurationError) as caught:
+        retrying(build("stock") if first == "own" else first, *rest)
+
+    assert str(caught.value) == complaint
+    with pytest.raises(ConfigurationError, match="longest must be a positive number of seconds, got -1"):
+        wait(build("stock"), longest=-1)

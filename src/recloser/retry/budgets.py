@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from recloser.core import fork, living
 from recloser.core.breaker import CircuitBreaker
+from recloser.core.driver import Driver
 from recloser.core.errors import ConfigurationError, Problem
 
 SHARE: Final = 0.2
@@ -91,7 +92,7 @@ class RetryBudget:
             ConfigurationError: Lists what is wrong.
         """
         problems: list[Problem] = []
-        if not 0 <= share < 1:
+        if not _is_number(share) or not 0 <= share < 1:
             problems.append(
                 Problem(
                     f"the retry budget of {self._name!r}: share",
@@ -99,7 +100,7 @@ class RetryBudget:
                     "must be a ratio, at least 0 and below 1",
                 )
             )
-        if floor < 0:
+        if not _is_number(floor) or not floor >= 0:
             problems.append(
                 Problem(
                     f"the retry budget of {self._name!r}: floor",
@@ -187,20 +188,29 @@ class RetryBudget:
         self._begin()
 
 
-_budgets: weakref.WeakKeyDictionary[CircuitBreaker, RetryBudget] = weakref.WeakKeyDictionary()
+_budgets: Final[weakref.WeakKeyDictionary[Driver, RetryBudget]] = weakref.WeakKeyDictionary()
 
 
 def budget(breaker: CircuitBreaker) -> RetryBudget:
     """Return the one retry budget of a breaker, in this process: 20 % of its recent calls, at least 5 in 10 s."""
-    found = _budgets.get(breaker)
+    driver = _driver(breaker)
+    found = _budgets.get(driver)
     if found is None:
-        snapshot = breaker.snapshot()
-        clock = breaker._driver.clock  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-        found = _budgets.setdefault(breaker, RetryBudget(breaker.name, clock(), snapshot.calls))
+        calls = breaker.snapshot().calls
+        found = _budgets.setdefault(driver, RetryBudget(driver.name, driver.clock(), calls))
     return found
 
 
 def counts(breaker: CircuitBreaker) -> BudgetCounts:
     """Return a breaker's retry numbers, for metrics; zeros for one that was never retried."""
-    found = _budgets.get(breaker)
+    found = _budgets.get(_driver(breaker))
     return BudgetCounts() if found is None else found.counts()
+
+
+def _driver(breaker: CircuitBreaker) -> Driver:
+    # What stands for a breaker of Django's present settings has no place of its own: the driver has.
+    return breaker._driver  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from random import random
-from typing import Final
+from typing import Final, cast
 
 from recloser.core import retry_after
 from recloser.core.breaker import CircuitBreaker
 from recloser.core.driver import Driver
-from recloser.core.errors import CallRejectedError
+from recloser.core.errors import CallRejectedError, ConfigurationError, Problem
 from recloser.core.outcome import Outcome
 from recloser.core.state import Mode, State
 from recloser.retry.budgets import budget
@@ -21,19 +22,39 @@ class Rules:
     """The rules of one breaker.
 
     Args:
-        breaker: Guards every attempt.
+        breaker: Guards every attempt. What stands for one of Django's present settings is looked at when an attempt
+            has ended, not before.
+        longest: The cap on what a failure asks for (seconds).
 
-    Attributes:
-        judges_results: Whether returned values can be failures.
+    Raises:
+        ConfigurationError: Lists what is wrong.
     """
 
-    __slots__ = ("_breaker", "_budget", "_driver", "judges_results")
+    __slots__ = ("_breaker", "_longest")
 
-    def __init__(self, breaker: CircuitBreaker) -> None:
+    def __init__(self, breaker: CircuitBreaker, longest: float = LONGEST_WAIT) -> None:
+        problems: list[Problem] = []
+        if not callable(cast("object", breaker)):
+            problems.append(
+                Problem("breaker", repr(breaker), "must be a breaker, such as registry['payments']")
+            )
+        if not isinstance(cast("object", longest), int | float) or not 0 < longest < math.inf:
+            problems.append(Problem("longest", repr(longest), "must be a positive number of seconds"))
+        if problems:
+            raise ConfigurationError(problems)
         self._breaker = breaker
-        self._driver: Driver = breaker._driver  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-        self._budget = budget(breaker)
-        self.judges_results = breaker.policy.failure_if is not None
+        self._longest = longest
+        if issubclass(type(breaker), CircuitBreaker):
+            budget(breaker)  # calls are counted from now on
+
+    @property
+    def _driver(self) -> Driver:
+        return self._breaker._driver  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+    @property
+    def judges_results(self) -> bool:
+        """Whether returned values can be failures."""
+        return self._driver.judge.failure_if is not None
 
     def retries_error(self, error: BaseException) -> bool:
         """Tell whether an attempt that raised `error` may be repeated: it counted, and the circuit is closed."""
@@ -61,18 +82,17 @@ class Rules:
         Returns:
             Whether there was one.
         """
-        return self._budget.take(self._driver.clock(), self._breaker.snapshot().calls)
+        return budget(self._breaker).take(self._driver.clock(), self._breaker.snapshot().calls)
 
-    def told(self, failed: object, longest: float) -> float | None:
+    def told(self, failed: object) -> float | None:
         """Return how long a failure asks to be left alone.
 
         Args:
             failed: The exception or result, with a `retry_after` or a `Retry-After` header.
-            longest: The cap (seconds).
 
         Returns:
             Seconds, up to a tenth more than was asked, so that those who were told the same do not come back as
             one; `None` if nothing was asked.
         """
         asked = retry_after.of(failed, self._driver.wall_clock)
-        return None if asked is None else min(asked, longest) * (1 + JITTER * random())  # noqa: S311 - no secret
+        return None if asked is None else min(asked, self._longest) * (1 + JITTER * random())  # noqa: S311 - no secret

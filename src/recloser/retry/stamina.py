@@ -18,13 +18,16 @@ def on(breaker: CircuitBreaker, *, longest: float = LONGEST_WAIT) -> Callable[[E
     Args:
         breaker: Guards every attempt.
         longest: The cap on what the failure says (seconds).
+
+    Raises:
+        ConfigurationError: Lists what is wrong with the arguments.
     """
-    rules = Rules(breaker)
+    rules = Rules(breaker, longest)
 
     def decide(error: Exception) -> bool | float:
         if not rules.retries_error(error) or not rules.pays():
             return False
-        told = rules.told(error, longest)
+        told = rules.told(error)
         return True if told is None else told
 
     return decide

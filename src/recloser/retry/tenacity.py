@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 from recloser.core.breaker import CircuitBreaker
+from recloser.core.errors import ConfigurationError, Problem
 from recloser.retry.rules import LONGEST_WAIT, Rules
 
 try:
@@ -86,16 +87,15 @@ class wait(wait_base):  # noqa: N801
         *,
         longest: float = LONGEST_WAIT,
     ) -> None:
-        self._rules = Rules(breaker)
+        self._rules = Rules(breaker, longest)
         self._otherwise = otherwise or wait_random_exponential(multiplier=0.2, max=5)
-        self._longest = longest
 
     def __call__(self, retry_state: RetryCallState) -> float:
         """Return seconds to wait before the next attempt."""
         outcome = retry_state.outcome
         if outcome is not None:
             error = outcome.exception()
-            told = self._rules.told(outcome.result() if error is None else error, self._longest)
+            told = self._rules.told(outcome.result() if error is None else error)
             if told is not None:
                 return told
         return self._otherwise(retry_state)
@@ -118,7 +118,14 @@ def retrying(breaker: CircuitBreaker, attempts: int = 3, *, longest: float = LON
         breaker: Guards every attempt: decorate the function with it first, `@retrying(breaker)` above `@breaker`.
         attempts: Calls at most, the first included.
         longest: The cap on a `Retry-After` that is waited for (seconds).
+
+    Raises:
+        ConfigurationError: Lists what is wrong with the arguments.
     """
+    if not isinstance(cast("object", attempts), int) or attempts < 1:
+        raise ConfigurationError(
+            [Problem("attempts", repr(attempts), "must be a number of calls, at least 1")]
+        )
     decorate: Any = retry(
         retry=retry_if(breaker),
         wait=wait(breaker, longest=longest),
