@@ -44,7 +44,7 @@ class Rules:
             raise ConfigurationError(problems)
         self._breaker = breaker
         self._longest = longest
-        if issubclass(type(breaker), CircuitBreaker):
+        if CircuitBreaker in type(breaker).__mro__:
             budget(breaker)  # calls are counted from now on
 
     @property
