@@ -198,6 +198,15 @@ def test_the_state_of_living_siblings_is_kept(start: Callable[[], Worker], tmp_p
     assert len(list(tmp_path.glob("recloser_*.lock"))) == 2
 
 
+def test_the_sign_of_life_never_looks_old(start: Callable[[], Worker], tmp_path: Path):
+    """Temporary folders are swept of what nobody has touched for days; a worker may live for months."""
+    worker = start()
+    (lock,) = tmp_path.glob("recloser_*.lock")
+    os.utime(lock, (0, 0))
+    worker.scrape()
+    assert lock.stat().st_mtime > 0
+
+
 def test_a_shared_store_is_told(start: Callable[..., Worker], tmp_path: Path):
     """With a store: whether it answers, how long ago it did, how many workers share it, and the state they agree on."""
     store = f"sqlite:///{tmp_path}/shared/recloser.db"

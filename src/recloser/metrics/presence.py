@@ -43,6 +43,7 @@ class Presence:
         """Remove what dead siblings said of the present."""
         if sys.platform == "win32":
             return
+        os.utime(self._file.fileno())  # what looks old is removed from temporary folders
         for path in self._directory.glob("recloser_*.lock"):
             pid = path.stem.rpartition("_")[2]
             if pid == str(os.getpid()):
