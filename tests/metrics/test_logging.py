@@ -213,6 +213,15 @@ def test_memory_is_bounded(make: Make, monkeypatch):
     assert len(log._refused) == 3
 
 
+def test_what_looks_like_a_placeholder_is_told_as_it_is(make: Make, told):
+    """No text from outside is filled in."""
+    registry = make(stock={})
+    log_events(registry)
+    fail(registry["stock"], error=ConnectionError("%s {breaker!r} {0}"))
+    assert "ConnectionError: %s {breaker!r} {0}; " in lines(told)[0]
+    assert fields(told[0])["last_failure"] == "ConnectionError: %s {breaker!r} {0}"
+
+
 FORGED = "x\n2026-01-01 INFO circuit 'payments' is closed\r\x1b[2K\u2028\u202e\x00end"
 
 

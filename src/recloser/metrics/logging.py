@@ -103,7 +103,7 @@ class EventLog:
         parts = ", ".join(f"{number} {reason}" for reason, number in sorted(reasons.items()))
         self._log(
             logging.WARNING,
-            f"circuit {{breaker!r}} {'would have refused' if shadow else 'refused'} {total} "
+            f"circuit {event.breaker!r} {'would have refused' if shadow else 'refused'} {total} "
             f"call{'s' * (total != 1)} ({parts})",
             event.breaker,
             change="would_reject" if shadow else "rejected",
@@ -117,7 +117,7 @@ class EventLog:
         by_hand = event.cause.rule in (Rule.RESET, Rule.MODE)
         self._log(
             logging.WARNING if event.new is State.OPEN else logging.INFO,
-            f"circuit {{breaker!r}} is {event.new.prose}, was {event.old.prose}: {event.cause}"
+            f"circuit {event.breaker!r} is {event.new.prose}, was {event.old.prose}: {event.cause}"
             f"{last if event.new is State.OPEN else ''}{again}",
             event.breaker,
             change="reset" if event.cause.rule is Rule.RESET else "state",
@@ -134,7 +134,7 @@ class EventLog:
         until = _until(event.new)
         self._log(
             logging.WARNING,
-            f"circuit {{breaker!r}} is set to {event.new.mode}, was {event.old.mode}"
+            f"circuit {event.breaker!r} is set to {event.new.mode}, was {event.old.mode}"
             f"{f', by {event.new.by}' if event.new.by else ''}{f': {event.new.why}' if event.new.why else ''}"
             f"{f' (until {until})' if until else ''}",
             event.breaker,
@@ -149,7 +149,7 @@ class EventLog:
     def _log(self, level: int, text: str, breaker: str, **fields: object) -> None:
         told = {"breaker": breaker, **fields}
         clean = {key: one_line(value) if isinstance(value, str) else value for key, value in told.items()}
-        self._logger.log(level, "%s", one_line(text.replace("{breaker!r}", repr(breaker))), extra=clean)
+        self._logger.log(level, "%s", one_line(text), extra=clean)
 
 
 class _Refused:
