@@ -101,6 +101,20 @@ def test_one_who_asks_in_vain_for_a_second_leads_the_way(fleet: Fleet):
     assert fleet.states == ["closed", "closed"]
 
 
+def test_a_file_that_became_read_only_leaves_each_to_itself(fleet: Fleet):
+    """Writes are refused: the worker leads itself, says why, and joins again when it may write."""
+    store = fleet[0].cable._store
+    store._database.execute("PRAGMA query_only = ON")  # SQLITE_READONLY, as of a disk that was remounted
+    for _ in range(3):
+        fleet[0].call(fails=True)
+    fleet[0].step()
+    assert "readonly" in str(fleet[0].registry.store_health)
+    assert fleet.states == ["open", "closed"]
+    fleet.pass_time(0.5)
+    assert fleet.states == ["open", "open"]
+    assert fleet[0].registry.store_health.connection == "up"
+
+
 def test_a_listener_that_raises_or_is_slow_holds_up_neither_hub_nor_fleet(fleet: Fleet, caplog):
     """The hub hands events over, and goes on."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 from pathlib import Path
@@ -166,8 +167,27 @@ def test_a_corrupted_file_is_set_aside(file):
     with crew(file, 2) as (first, second):
         first.trip()
         until(lambda: second.ask("state") == "open")
-    assert list(path_of(file).parent.glob("*.damaged-*"))
+    assert list(path_of(file).parent.glob("*.damaged"))
     del hand
+
+
+def test_a_file_damaged_under_its_workers_is_set_aside(file):
+    """Its head is whole and it opens, but what it holds cannot be read: the workers go on with what they know (F1)."""
+    with crew(file, 2, recovery_timeout=60) as (first, second):
+        first.trip()
+        until(lambda: second.ask("state") == "open")
+        with contextlib.closing(sqlite3.connect(path_of(file))) as database:
+            found = "SELECT rootpage FROM sqlite_master WHERE name = 'breakers'"
+            ((page,), (size,)) = (database.execute(each).fetchone() for each in (found, "PRAGMA page_size"))
+            until(lambda: database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0)
+        with path_of(file).open("r+b") as damaged:
+            damaged.seek((page - 1) * size)
+            damaged.write(b"\xff" * size)
+        second.ask("mode", act="shadow")
+        until(lambda: list(path_of(file).parent.glob("*.damaged")))
+        until(lambda: [hand.ask("connection") for hand in (first, second)] == ["up", "up"])
+        until(lambda: first.ask("seen_mode") == "shadow")
+        assert {first.ask("state"), second.ask("state")} == {"open"}
 
 
 def test_a_foreign_writer_holds_up_nobody(file):

@@ -97,13 +97,11 @@ class SQLiteStore:
         if self._database is not None:
             return
         files.prepare(self.path)
+        self._identity = files.identity(self.path)
         try:
             self._open()
-        except sqlite3.DatabaseError as error:
-            self.close()
-            if _is_damage(error):
-                self._set_aside(error)
-            raise _refused(error) from error
+        except sqlite3.Error as error:
+            raise self._refused(error) from error
         except BaseException:
             self.close()
             raise
@@ -224,7 +222,6 @@ class SQLiteStore:
             remedy = "give each application a file of its own, or name its namespace"
             self._refuse_others(database, "namespace", self._namespace, remedy)
             self._adopt_boot(database)
-        self._identity = files.identity(self.path)
         self._version, self._seen = -1, 0  # without a revision nothing but counts is known
 
     def _refuse_others(self, database: sqlite3.Connection, kind: str, mine: str, remedy: str) -> None:
@@ -258,14 +255,25 @@ class SQLiteStore:
         database.execute("DELETE FROM workers")
         database.execute("INSERT OR REPLACE INTO meta VALUES ('boot', ?)", (self._boot,))
 
-    def _set_aside(self, error: sqlite3.DatabaseError) -> None:
-        aside = self.path.with_name(f"{self.path.name}.damaged-{int(self._wall_clock())}")
-        with suppress(OSError):
-            self.path.rename(aside)
+    def _refused(self, error: sqlite3.Error) -> StoreError:
+        """Let go of the file; set a damaged one aside, or no worker could ever go on."""
+        self.close()
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            self._set_aside(error)
+        return StoreError(f"the store's file refused: {error}")
+
+    def _set_aside(self, error: sqlite3.Error) -> None:
+        name = self.path.name
+        aside = f"{name}.damaged"  # the latest one: a disk that fails must not be filled, too
+        with suppress(StoreError, OSError):
+            if (
+                files.identity(self.path) != self._identity
+            ):  # another worker was first, and this is its new one
+                return
+            for suffix in ("-wal", "-shm", ""):
+                with suppress(FileNotFoundError):
+                    self.path.with_name(name + suffix).rename(self.path.with_name(aside + suffix))
             logger().error("the store's file %s is damaged (%s): set aside as %s", self.path, error, aside)
-        for suffix in ("-wal", "-shm"):
-            with suppress(OSError):
-                self.path.with_name(self.path.name + suffix).unlink()
 
     @contextmanager
     def _reading(self) -> Generator[sqlite3.Connection]:
@@ -275,8 +283,7 @@ class SQLiteStore:
         try:
             yield database
         except sqlite3.Error as error:
-            self.close()
-            raise _refused(error) from error
+            raise self._refused(error) from error
 
     @contextmanager
     def _transaction(self) -> Generator[sqlite3.Connection]:
@@ -352,11 +359,3 @@ def _write_ahead(database: sqlite3.Connection) -> None:
             time.sleep(0.005)
         else:
             return
-
-
-def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    return error.sqlite_errorcode in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-def _refused(error: sqlite3.Error) -> StoreError:
-    return StoreError(f"the store's file refused: {error}")
