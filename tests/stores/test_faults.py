@@ -7,6 +7,8 @@ import pytest
 from stores.crew import crew, until
 
 LONG = {"recovery_timeout": 60}
+# Seconds: less than any wait for a store. A busy machine may do it to one look, a wait in each call's way to all.
+QUICK = 0.1
 
 
 def cut_subscriptions(server) -> int:
@@ -19,15 +21,14 @@ def test_a_server_that_hangs_is_felt_by_no_caller(start_server):
     """SIGSTOP: calls stay as quick, each worker leads itself, and all meet again when the server goes on."""
     server = start_server()
     with crew(server.url, 3, **LONG) as (first, second, third):
-        quick = second.ask("slowest")
         server.pause()
         try:
             first.trip()
             assert first.ask("state") == "open"
             assert second.ask("call") == "success"
-            assert second.ask("slowest") < quick + 0.1
+            until(lambda: second.ask("slowest") < QUICK)
             until(lambda: {hand.ask("connection") for hand in (first, second, third)} == {"down"})
-            assert second.ask("slowest") < quick + 0.1
+            until(lambda: second.ask("slowest") < QUICK)
         finally:
             server.resume()
         until(lambda: {hand.ask("state") for hand in (first, second, third)} == {"open"})
@@ -44,7 +45,7 @@ def test_a_server_killed_and_restarted_empty_is_seeded_by_those_who_know(start_s
         until(lambda: {hand.ask("connection") for hand in (first, second)} == {"down"})
         assert {hand.ask("call") for hand in (first, second)} == {"refused: open"}
         server.start()
-        until(lambda: {hand.ask("connection") for hand in (first, second)} == {"up"}, 15)
+        until(lambda: {hand.ask("connection") for hand in (first, second)} == {"up"})
         with crew(server.url, 1, **LONG) as (late,):
             until(lambda: late.ask("state") == "open")
             until(lambda: len({tuple(hand.ask("epoch")) for hand in (first, second, late)}) == 1)
@@ -52,7 +53,7 @@ def test_a_server_killed_and_restarted_empty_is_seeded_by_those_who_know(start_s
         until(lambda: second.ask("call") == "success")
         server.kill()
         server.start()
-        until(lambda: {hand.ask("connection") for hand in (first, second)} == {"up"}, 15)
+        until(lambda: {hand.ask("connection") for hand in (first, second)} == {"up"})
         with crew(server.url, 1, **LONG) as (late,):
             assert late.ask("call", fails=True) == "failure"
             until(lambda: "forced_closed" in late.ask("seen_mode"))
@@ -68,7 +69,7 @@ def test_a_server_restarted_with_its_data_changes_nothing(start_server):
         server.kill()
         until(lambda: {hand.ask("connection") for hand in (first, second)} == {"down"})
         server.start()
-        until(lambda: {hand.ask("connection") for hand in (first, second)} == {"up"}, 15)
+        until(lambda: {hand.ask("connection") for hand in (first, second)} == {"up"})
         assert [hand.ask("epoch") for hand in (first, second)] == [epoch, epoch]
 
 
@@ -78,9 +79,9 @@ def test_a_subscription_cut_alone_loses_nothing(start_server):
     with crew(server.url, 2, **LONG) as (first, second):
         assert cut_subscriptions(server) >= 2
         first.trip()
-        until(lambda: second.ask("state") == "open", 3)
+        until(lambda: second.ask("state") == "open")
         assert {hand.ask("connection") for hand in (first, second)} == {"up"}
-        until(lambda: cut_subscriptions(server) == 2, 8)
+        until(lambda: cut_subscriptions(server) == 2)
 
 
 @pytest.mark.parametrize("outage", ["kill", "pause"])

@@ -71,7 +71,7 @@ class Site:
         until(begun, 20, self.log())
 
     def trip(self) -> None:
-        until(lambda: self.ask("/fail").get("outcome") == "refused", 10)
+        until(lambda: self.ask("/fail").get("outcome") == "refused")
 
     def log(self) -> str:
         return Path(self._log.name).read_text()
@@ -136,15 +136,15 @@ def test_workers_of_a_preloading_server_are_members_of_their_own(store, tmp_path
         first = set(server.workers())
         assert len({told["worker"] for told in server.workers().values()}) >= 2
         server.trip()
-        until(lambda: set(server.states()) == {"open"}, 5)
-        until(lambda: server.ask("/call").get("outcome") == "success", 10)
-        until(lambda: set(server.states()) == {"closed"}, 5)
+        until(lambda: set(server.states()) == {"open"})
+        until(lambda: server.ask("/call").get("outcome") == "success")
+        until(lambda: set(server.states()) == {"closed"})
 
         until(lambda: server.ask("/call") and not first & set(server.workers(4)), 30, server.log())
         server.begin(2)
         server.trip()
-        until(lambda: set(server.states()) == {"open"}, 5)
-        until(lambda: all(is_alive(pid) for pid in server.members()), 10)
+        until(lambda: set(server.states()) == {"open"})
+        until(lambda: all(is_alive(pid) for pid in server.members()))
     assert server.members() == set()
     assert "Traceback" not in server.log()
 
@@ -155,7 +155,7 @@ def test_workers_of_uvicorn_act_as_one_and_leave_with_it(store, tmp_path):
         server.begin(2)
         assert server.members() == set(server.workers())
         server.trip()
-        until(lambda: set(server.states()) == {"open"}, 5)
+        until(lambda: set(server.states()) == {"open"})
     assert server.members() == set()
     assert "Traceback" not in server.log()
 
@@ -176,7 +176,7 @@ def test_a_reload_leaves_no_old_process_and_keeps_the_state(store, tmp_path):
         (second,) = server.workers()
         (tmp_path / "lifecycle_app.py").write_text(code)
         until(lambda: server.ask().get("pid", second) != second, 20, server.log())
-        until(lambda: server.ask("/call").get("state") == "open", 5)
+        until(lambda: server.ask("/call").get("state") == "open")
         assert server.ask("/call")["outcome"] == "refused"
         assert not is_alive(int(old))
         assert not is_alive(int(second))
