@@ -10,6 +10,7 @@ import sqlite3
 import threading
 import time
 from contextlib import closing, suppress
+from datetime import UTC, datetime
 from itertools import pairwise
 
 import pytest
@@ -243,6 +244,24 @@ def test_a_refusal_inside_is_no_attempt(queue, clock, payments):
     record = queue.find(job.id)
     assert (record.state, record.attempts, record.due_in) == (JobState.QUEUED, 0, 30)
     assert payments.snapshot().failures == 0
+
+
+def test_a_mode_that_an_operator_may_end_is_asked_again_within_minutes(queue, clock, payments):
+    """However long it is to last: a worker that is told of jobs, and a refusal inside."""
+    from recloser import CircuitBreaker
+
+    stock = CircuitBreaker("stock", clock=clock, wall_clock=clock.of_day)
+    until = datetime.fromtimestamp(clock.wall + 86_400, UTC)
+    stock.force_open(by="ann", reason="inventory", until=until)
+    charge = queue.task("payments", name="charge")(lambda job: stock.call(print))
+    job = charge.later()
+
+    drain(queue, clock)
+    assert queue.find(job.id).due_in == 300
+    payments.force_open(by="ann", reason="migration", until=until)
+    clock.advance(300)
+
+    assert queue.run(job.id) <= 301
 
 
 @pytest.mark.parametrize("status", [400, 402, 404, 422])

@@ -58,7 +58,7 @@ def worker(request, site: Site) -> Worker:
             "-m",
             "celery",
             "-A",
-            "deferred.site:celery_app",
+            "deferred.site_jobs:celery_app",
             "worker",
             "--pool",
             "solo",
@@ -68,7 +68,7 @@ def worker(request, site: Site) -> Worker:
         command += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     elif executor == "huey":
         command = ["-c", "from huey.bin.huey_consumer import consumer_main; consumer_main()"]
-        command += ["deferred.site.huey", "--workers", "2", "--delay", "0.05", "--max-delay", "0.2"]
+        command += ["deferred.site_jobs.huey", "--workers", "2", "--delay", "0.05", "--max-delay", "0.2"]
         command += ["--scheduler-interval", "1"]
     else:
         site.environment["DJANGO_SETTINGS_MODULE"] = "deferred.tasks_settings"

@@ -47,7 +47,7 @@ class Site:
         return Child([sys.executable, *command], self.environment | {"KILL_AT": kill_at})
 
     def worker(self, kill_at: str = "") -> Child:
-        return self.child("-c", CLI, "work", "deferred.site:queue", kill_at=kill_at)
+        return self.child("-c", CLI, "work", "deferred.site_jobs:queue", kill_at=kill_at)
 
     def web(self, kill_at: str = "") -> Child:
         options = ("--port", str(self.port), "--log-level", "warning")

@@ -128,12 +128,32 @@ def test_a_key_belongs_to_the_session_that_chose_it(client: Client):
     assert places[0] == places[2] != places[1]
 
 
-def test_a_job_may_be_shown_to_him_alone_who_submitted_it(rf):
+def test_a_key_belongs_to_the_user_that_per_names(client: Client):
+    """Also in `ROUTES`."""
+    [step] = ROUTES["shop:reserve_routed"]["plan"]
+    routed = {**ROUTES["shop:reserve_routed"], "plan": [{**step, "per": "shopsite.jobs:customer"}]}
+    places = []
+    with override_settings(RECLOSER={**settings.RECLOSER, "ROUTES": {"shop:reserve_routed": routed}}):
+        for name in ("ann", "bob", "ann"):
+            answer = client.post(
+                "/shop/reserve-routed/?trip=1",
+                json.dumps(ORDER),
+                content_type="application/json",
+                headers={"Idempotency-Key": "1", "X-Customer": name},
+            )
+            registry["inventory"].auto(by="ann", reason="test")
+            places.append(answer["Location"])
+
+    assert places[0] == places[2] != places[1]
+
+
+async def customer_async(request):
+    return jobs.customer(request)
+
+
+@pytest.mark.parametrize("customer", [jobs.customer, customer_async])
+def test_a_job_may_be_shown_to_him_alone_who_submitted_it(rf, customer):
     """By the same function that the plan names."""
-
-    def customer(request):
-        return request.headers.get("X-Customer")
-
     trip()
     job = jobs.queue.submit(jobs.reserve, "{}", "1", "", "str:ann").record.id
     status = job_status(jobs.queue, per=customer)

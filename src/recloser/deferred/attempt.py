@@ -154,7 +154,8 @@ class Attempt:
             table.put_back(record.id, token, delay=self._delay(record, error), error=text)
 
     def _after(self, refusal: CallRejectedError) -> float:
-        return max(refusal.retry_after, SHORTEST_WAIT)
+        # Not for as long as an operator's mode may last: he may end it sooner.
+        return min(max(refusal.retry_after, SHORTEST_WAIT), LONGEST_WAIT)
 
     def _delay(self, record: JobRecord, error: BaseException) -> float:
         asked = retry_after.of(error, self._driver.wall_clock)

@@ -6,6 +6,7 @@ from typing import Any, Final, Protocol
 
 from recloser.deferred.queue import Queue
 from recloser.deferred.sweeping import Sweeper
+from recloser.deferred.telling import Teller
 
 TASK: Final = "recloser_run_job"
 
@@ -26,7 +27,7 @@ def run_by(huey: Huey, queue: Queue, *, name: str = TASK) -> None:
     """Let huey's consumer run a queue's jobs.
 
     huey only carries the word that a job is due; the job itself is in the queue's file, which application and
-    consumer share. A word that was lost, as with a consumer that was killed, is given again half a minute later, by a
+    consumer share. huey is told from a thread, so that no request waits for its storage. A word that was lost, as with a consumer that was killed, is given again half a minute later, by a
     thread of the consumer.
 
     Args:
@@ -42,7 +43,7 @@ def run_by(huey: Huey, queue: Queue, *, name: str = TASK) -> None:
     run_job: Any = huey.task(name=name)(work)
     huey.on_startup()(sweeper.start)
 
-    def wake(job: str, delay: float) -> None:
+    def send(job: str, delay: float) -> None:
         run_job.schedule(args=(job,), delay=delay)
 
-    queue.wake = wake
+    queue.wake = Teller(send).tell

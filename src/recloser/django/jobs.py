@@ -10,7 +10,8 @@ from django.views.decorators.csrf import csrf_exempt
 from recloser.deferred.queue import Queue
 from recloser.deferred.resource import describe
 from recloser.django.messages import to_django
-from recloser.http.keeping import Per, ask
+from recloser.django.partitions import asked
+from recloser.http.keeping import Per
 
 
 def job_status(
@@ -27,7 +28,7 @@ def job_status(
 
     @csrf_exempt
     def view(request: HttpRequest, job: str) -> HttpResponse:
-        owner = None if per is None else ask(per, request)
+        owner = None if per is None else asked(per, request)
         return to_django(describe(queue, request.method or "GET", job, owner=owner, expose=expose))
 
     return view

@@ -20,15 +20,16 @@ def identify(exchange: Exchange, pers: Iterable[Per]) -> None:
         pers: What finds it out.
     """
     for per in pers:
-        exchange.identified(per, _asked(per, exchange.native))
+        exchange.identified(per, asked(per, exchange.native))
 
 
 async def identify_async(exchange: Exchange, pers: Iterable[Per]) -> None:
     """The same on an event loop; the functions run in the thread of synchronous views, as users need a database."""
     for per in pers:
-        exchange.identified(per, await sync_to_async(_asked)(per, exchange.native))
+        exchange.identified(per, await sync_to_async(asked)(per, exchange.native))
 
 
-def _asked(per: Per, request: HttpRequest) -> str:
+def asked(per: Per, request: HttpRequest) -> str:
+    """Name who asks; as `recloser.http.keeping.ask`, of coroutine functions too."""
     function: Any = per
     return ask(async_to_sync(function) if iscoroutinefunction(per) else per, request)  # pyright: ignore[reportDeprecated]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from django.http import HttpRequest
+
 from recloser.deferred import Job, Queue
 from recloser.django import registry
 
@@ -18,3 +20,7 @@ queue = Queue(Path(FOLDER.name) / "jobs.db", registry, rate=1000.0)
 def reserve(job: Job) -> dict[str, object]:
     done.append(job)
     return {"reserved": job.request.json()["quantity"]}
+
+
+def customer(request: HttpRequest) -> str | None:
+    return request.headers.get("X-Customer")
