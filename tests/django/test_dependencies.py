@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import smtplib
+import socket
 from collections.abc import Iterator
+from contextlib import closing
 
 import django
 import pytest
@@ -13,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.mail.backends.base import BaseEmailBackend
 from shopsite.caches import FailingCache
 
+from cache_server import Valkey
 from recloser import CircuitOpenError
 from recloser.django import registry
 from recloser.django.cache import BreakerCache
@@ -98,6 +101,57 @@ async def test_dead_cache_is_a_cold_one_for_async_views(cache: BreakerCache):
     assert await cache.aget_many(["a"]) == {}
     assert await cache.adelete("a") is False
     assert FailingCache.asked == asked
+
+
+@pytest.fixture
+def server() -> Iterator[Valkey]:
+    server = Valkey()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def redis_cache(server: Valkey, settings) -> Iterator[BreakerCache]:
+    """Django's own cache on a real server, behind the breaker `inventory`."""
+    options = {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "BREAKER": "inventory",
+        "socket_timeout": 1,  # a busy machine is slow
+    }
+    backend = "recloser.django.cache.BreakerCache"
+    settings.CACHES = {"default": {"BACKEND": backend, "LOCATION": server.url, "OPTIONS": options}}
+    yield caches["default"]
+    for pool in caches["default"]._cache._pools.values():
+        pool.disconnect()
+
+
+def test_redis_that_is_killed_and_comes_back(server: Valkey, redis_cache: BreakerCache):
+    """A dead server is a miss and is asked no more; when it is back and its circuit closed, so is the cache."""
+    redis_cache.set_many({"a": 1, "b": 2})
+    assert (redis_cache.incr("a"), redis_cache.get_many(["a", "b"])) == (2, {"a": 2, "b": 2})
+    server.kill()
+
+    assert redis_cache.get("a", "missing") == "missing"
+    assert registry["inventory"].state == "open"
+    server.start()
+    assert redis_cache.get("a", "missing") == "missing"  # not asked
+
+    registry["inventory"].reset(by="ann", reason="it is back")
+    redis_cache.set("a", 5)
+    assert redis_cache.get("a") == 5
+
+
+@pytest.mark.anyio
+async def test_redis_that_hangs(server: Valkey, redis_cache: BreakerCache):
+    """A server that takes connections and answers nothing costs one request its time-out, the next ones nothing."""
+    redis_cache.set("a", 1)
+    with server.hung():
+        assert await redis_cache.aget("a", "missing") == "missing"
+        assert registry["inventory"].state == "open"
+        for _ in range(50):  # each would take 1 s
+            assert await redis_cache.aget("a", "missing") == "missing"
+            await redis_cache.aset("a", 2)
+    assert registry["inventory"].snapshot().calls == 2
 
 
 def test_mistakes_of_the_caller_are_his(cache: BreakerCache):
@@ -186,6 +240,30 @@ def test_refusal_of_a_message_is_no_outage(
     assert backend(fail_silently=True).send_messages([message()]) == 0
 
     assert registry["payments"].snapshot().failures == failures
+
+
+def test_smtp_server_that_is_not_there():
+    """A port where nobody listens is found out once."""
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        server = EmailBackend(host="127.0.0.1", port=nobody.getsockname()[1], timeout=5, breaker="payments")
+
+        with pytest.raises(ConnectionRefusedError):
+            server.send_messages([message()])
+        with pytest.raises(CircuitOpenError):
+            server.send_messages([message()])
+
+
+def test_smtp_server_that_hangs():
+    """A server that takes connections and says nothing costs one message its time-out."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as mute:
+        server = EmailBackend(host="127.0.0.1", port=mute.getsockname()[1], timeout=0.2, breaker="payments")
+
+        with pytest.raises((TimeoutError, smtplib.SMTPServerDisconnected)):
+            server.send_messages([message()])
+        for _ in range(50):  # each would take 0.2 s
+            with pytest.raises(CircuitOpenError):
+                server.send_messages([message()])
 
 
 def test_default_is_smtp():
