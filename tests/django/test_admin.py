@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
+from html import unescape
 
 import pytest
 from django.contrib import admin
 from django.contrib.admin import AdminSite
 from django.contrib.admin.models import LogEntry
+from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Permission, User
 from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
 from django.db import DatabaseError
 from django.test import Client
-from django.urls import path, reverse
+from django.urls import path
 from django.utils import timezone
 from shopsite.tools import trip
 
@@ -271,13 +274,25 @@ def test_viewer_sees_no_buttons(clients: dict[str, Client]):
     assert "formaction" in clients["controller"].get(PAGE).content.decode()
 
 
-def test_origin_is_a_name(clients: dict[str, Client]):
-    """A breaker per origin has a page like any other."""
-    registry.for_origin("api.example:443")
+@pytest.mark.parametrize("name", ["api.example:443", "[::1]:8443", "shard_24"])
+def test_every_name_has_its_pages(clients: dict[str, Client], settings, name: str):
+    """A breaker per origin, or one whose name looks like the admin's quoting, is found by all links and buttons."""
+    settings.RECLOSER = {**settings.RECLOSER, "BREAKERS": {"shard_24": {}}}
+    if name != "shard_24":
+        registry.for_origin(name)
 
-    page = clients["viewer"].get(reverse("admin:recloser_breaker_change", args=["api.example:443"]))
+    def found(pattern: str, text: str) -> str:
+        [url] = [unescape(url) for url in re.findall(pattern, text) if quote(name) in url]
+        return url
 
-    assert page.status_code == 200
+    listing = clients["controller"].get(LIST).content.decode()
+    page = clients["controller"].get(found(r'<a href="([^"]*/change/)"', listing)).content.decode()
+    history = clients["controller"].get(found(r'href="([^"]*/history/)"', page))
+    fields = {"reason": "a drill", "epoch": epoch_text(registry[name].snapshot().epoch)}
+    acted = clients["controller"].post(found(r'formaction="([^"]*/open/)"', page), fields, follow=True)
+
+    assert (history.status_code, acted.status_code) == (200, 200)
+    assert registry[name].mode.why == "a drill"
 
 
 def test_admin_index_lists_the_breakers(clients: dict[str, Client]):

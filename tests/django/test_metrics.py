@@ -6,11 +6,14 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-from django.test import Client
+from django.core.checks import run_checks
+from django.test import Client, RequestFactory
 from prometheus_client.parser import text_string_to_metric_families
 from shopsite.tools import trip
 
+from recloser import ConfigurationError
 from recloser.django import conf
+from recloser.django.metrics import metrics_view
 from recloser.metrics.prometheus import instrument
 
 
@@ -59,3 +62,14 @@ def test_transitions_are_logged_unasked(client: Client, caplog):
     (record,) = (record for record in caplog.records if record.name == "recloser.events")
     assert record.levelno == logging.WARNING
     assert record.getMessage().startswith("circuit 'payments' is open, was closed")
+
+
+def test_wrong_declaration_is_left_to_the_checks(settings):
+    """A URLconf with metrics can be imported, so that `manage.py check` tells all that is wrong rather than a traceback."""
+    settings.RECLOSER = {"BREKERS": {}}
+
+    view = metrics_view()
+
+    assert "recloser.E002" in {message.id for message in run_checks()}
+    with pytest.raises(ConfigurationError, match="did you mean 'BREAKERS'"):
+        view(RequestFactory().get("/metrics"))

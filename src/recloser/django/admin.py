@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
+from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -233,7 +233,9 @@ class BreakerAdmin(_ModelAdmin):
 
     def _url(self, page: str, *arguments: str) -> str:
         name = f"admin:{self.opts.app_label}_{self.opts.model_name}_{page}"
-        return reverse(name, args=arguments, current_app=self.admin_site.name)
+        return reverse(
+            name, args=[quote(argument) for argument in arguments], current_app=self.admin_site.name
+        )
 
     def _log(self, request: HttpRequest, breaker: CircuitBreaker, message: str) -> None:
         # Best effort: the database may be the very thing that is down.
