@@ -17,7 +17,7 @@ from recloser.demo.processes import Child, free_port
 
 FOLDER = Path(__file__).parents[1]
 DOWNSTREAM = FOLDER.parent / "example_fastapi" / "downstream.py"
-START_SECONDS = 20.0
+START_SECONDS = 90.0  # a busy machine is slow, and a process that dies is noticed at once
 
 Command: TypeAlias = Callable[[int], list[str]]  # given a port
 

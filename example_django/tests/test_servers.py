@@ -15,7 +15,7 @@ from shop_processes import FOLDER, Command, Downstream, manage, running_shop
 
 from recloser.demo.shops import gunicorn_command, uvicorn_command
 
-TURN_SECONDS = 30.0
+TURN_SECONDS = 60.0
 
 
 def gunicorn(port: int) -> list[str]:
@@ -126,7 +126,6 @@ def test_the_command_line_says_whose_circuits_it_shows() -> None:
     ("arguments", "status"),
     [
         (["check"], 0),
-        (["open", "payments", "--reason", "a drill"], 0),
         (["open", "paymnets", "--reason", "a drill"], 1),
         (["open", "payments"], 2),
     ],
