@@ -80,7 +80,8 @@ def look(breakers: Mapping[str, CircuitBreaker]) -> list[Seen]:
     known = {id(breaker) for breaker in breakers.values()}
     for backlog in list(_alive):
         names = tuple(dict.fromkeys(backlog.waits_for))
-        if any(id(backlog.breakers[name]) in known for name in names):
+        # A queue outlives the breakers of overridden settings.
+        if any(id(backlog.breakers.get(name)) in known for name in names):
             seen.append(Seen(backlog.name, names, _depth(backlog)))
     return sorted(seen)
 
