@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+import time
+
 import pytest
 
 from fleet import NAME, Fleet, fleet_in
@@ -9,6 +13,7 @@ from recloser import Registry
 from recloser.core.events import FleetChanged, ModeChanged, StateChanged
 from recloser.stores.health import Connection
 from recloser.stores.operations import Flush, Lease, Settle
+from recloser.stores.wakeup import Wakeup
 
 
 @pytest.fixture
@@ -625,3 +630,88 @@ def test_every_operation_of_a_recovery_is_told_once(fleet: Fleet):
     assert kinds.count(Flush) == 1
     assert kinds.count(Settle) == 1
     assert kinds.count(Lease) <= 2
+
+
+# -- the thread ----------------------------------------------------------------------------------------------
+
+
+def test_nothing_starts_before_the_first_call(tmp_path):
+    """Neither the declaration nor a decorator starts a thread or makes a file (E1)."""
+    store = tmp_path / "fleet" / "store.db"
+    with Registry({"STORE": f"sqlite://{store}", "BREAKERS": {NAME: {}}}) as registry:
+        charge = registry[NAME](lambda: "charged")
+        assert "recloser-hub" not in {thread.name for thread in threading.enumerate()}
+        assert not store.parent.exists()
+        assert charge() == "charged"
+        assert registry.ready(20)
+        assert "recloser-hub" in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_thread_that_cannot_start_is_logged_and_never_raised(tmp_path, monkeypatch, caplog):
+    """A process out of threads goes on alone, and its health says why (E1)."""
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with Registry({"STORE": f"sqlite://{tmp_path}/fleet/store.db", "BREAKERS": {NAME: {}}}) as registry:
+        with caplog.at_level(logging.ERROR, "recloser"):
+            assert registry[NAME].call(lambda: 1) == 1
+            assert registry[NAME].call(lambda: 1) == 1
+        assert "can't start new thread" in str(registry.store_health)
+    assert len([record for record in caplog.records if "did not start" in record.message]) == 1
+
+
+def test_a_lease_counts_from_when_it_was_asked_for(fleet: Fleet):
+    """So that its holder's ends before the store's, however long the answer took (E5)."""
+    fleet.trip(0)
+    fleet.pass_time(10.1)
+    fleet[0].call()
+    exchange = fleet[0].cable.exchange
+
+    def slowly(operations):
+        answers = exchange(operations)
+        fleet.time.now += 0.2
+        return answers
+
+    asked = fleet.time.now
+    fleet[0].cable.exchange = slowly
+    fleet[0].step()
+    (lease,) = fleet[0].breaker._driver.machine.grants
+    assert lease.deadline == asked + 6
+
+
+def test_an_open_period_counts_from_when_it_was_heard_of(fleet: Fleet):
+    """Nobody probes before the store's own end, however long the news took (E5)."""
+    fleet.trip(0)
+    news = fleet[1].cable.news
+    fleet[1].cable.is_cut = True
+    fleet.pass_time(0.3)
+
+    def slowly():
+        told = news()
+        fleet.time.now += 0.2
+        return told
+
+    fleet[1].cable.is_cut = False
+    fleet[1].cable.news = slowly
+    fleet.time.now += 6
+    fleet[1].step()
+    ends = [member.breaker._driver.machine.condition.until for member in fleet.members]
+    assert ends[1] == pytest.approx(ends[0] + 0.2)
+
+
+def test_callers_wake_the_hub_by_one_byte_however_many_they_are():
+    """Wake-ups are coalesced, and the next wait hears the next one (E2)."""
+    bell = Wakeup()
+    try:
+        for _ in range(100_000):
+            bell.ring()
+        assert len(bell._ear.recv(4096)) == 1
+        bell.wait(0, None)
+        bell.ring()
+        started = time.monotonic()
+        bell.wait(60, None)
+        assert time.monotonic() - started < 30
+    finally:
+        bell.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import tempfile
 from pathlib import Path
@@ -12,6 +13,7 @@ from recloser.stores.protocol import StoreError
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _MOUNTS: Final = Path("/proc/self/mountinfo")
+_ESCAPED: Final = re.compile(r"\\([0-7]{3})")  # blanks in its paths
 # Locks and shared memory do not work there.
 _REMOTE: Final = frozenset(
     {"9p", "afs", "ceph", "cifs", "fuse.s3fs", "fuse.sshfs", "glusterfs", "nfs", "nfs4", "smb3", "smbfs"}
@@ -88,7 +90,7 @@ def _refuse_remote(folder: Path) -> None:
     best, kind = "", ""
     for line in mounts:
         left, _, right = line.partition(" - ")
-        point = left.split()[4].encode().decode("unicode_escape")
+        point = _ESCAPED.sub(lambda octal: chr(int(octal[1], 8)), left.split()[4])
         inside = place == point or place.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= len(best):
             best, kind = point, right.split()[0]
