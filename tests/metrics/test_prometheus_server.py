@@ -84,6 +84,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
         multiproc.mkdir()
         environment = shop_environment(urls) | {
             "PROMETHEUS_MULTIPROC_DIR": str(multiproc),
+            "ORDERS_QUEUE": str(tmp_path / "queue" / "orders.db"),
             "RECLOSER_DEFAULTS__RECOVERY_TIMEOUT": str(RECOVERY_SECONDS),
             "RECLOSER_DEFAULTS__RECOVERY_TIMEOUT_MAX": str(RECOVERY_SECONDS),
         }
@@ -96,6 +97,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
         (tmp_path / "prometheus.yml").write_text(CONFIGURATION.format(shop=shop))
         gunicorn = ["gunicorn", "shop:app", "--worker-class", "asgi", "--workers", "2"]
         gunicorn += ["--bind", f"127.0.0.1:{shop}", "--chdir", str(EXAMPLE), "--log-level", "warning"]
+        gunicorn += ["--no-control-socket"]
         watch = [f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data"]
         watch += [f"--web.listen-address=127.0.0.1:{prometheus}", "--log.level=error"]
         with (

@@ -58,7 +58,7 @@ def test_counts_are_of_one_test(shop: Registry):
         with isolated() as breakers:
             shop.degraded.note("stock", "json")
             shop["stock"].call(lambda: 1)
-            durations = breakers.snapshot("stock").durations
+            durations = breakers.snapshot(shop["stock"]).durations
             assert durations is not None
             assert sum(durations.counts) == 1
             assert shop.degraded.counts() == {("stock", "json"): 1}
@@ -69,14 +69,11 @@ def test_counts_are_of_one_test(shop: Registry):
 def test_a_declared_store_is_left_out_by_the_environment(tmp_path, monkeypatch):
     """What production declares need not be edited for tests."""
     declaration = {"STORE": f"sqlite:///{tmp_path}/own/breakers.db", "BREAKERS": {"stock": {}}}
-    with (
-        isolated() as breakers,
-        Registry(declaration),
-        pytest.raises(RuntimeError, match="RECLOSER_STORE=null"),
-    ):
-        breakers.open("stock")
+    led = Registry(declaration)
+    with led, isolated() as breakers, pytest.raises(RuntimeError, match="RECLOSER_STORE=null"):
+        breakers.open(led["stock"])
     monkeypatch.setenv("RECLOSER_STORE", "null")
-    with isolated() as breakers, Registry(declaration) as registry:
-        breakers.open("stock")
-        assert registry["stock"].state == "open"
+    with isolated() as breakers, Registry(declaration) as alone:
+        breakers.open(alone["stock"])
+        assert alone["stock"].state == "open"
     assert not (tmp_path / "own").exists()

@@ -22,7 +22,7 @@ from recloser.core.errors import ConfigurationError, Problem
 from recloser.core.log import logger
 from recloser.metrics.catalogue import DEGRADED, DURATION, SERIES, SERVICE, Metric
 from recloser.metrics.presence import Presence
-from recloser.metrics.readings import Ledger, Reading, fleet, gauges
+from recloser.metrics.readings import Ledger, Reading, Totals, fleet, gauges
 
 PUBLISH_SECONDS: Final = 1.0
 DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
@@ -72,7 +72,10 @@ class Publisher:
         store = [Item(metric, metric.name, (), *told) for metric, *told in fleet(self._ledger)]
         with self._lock:
             for reading in readings:
-                self._write(_items(reading))
+                self._write(_gauges(reading))
+                if self._counted.get(reading.name) is not reading.totals:
+                    self._write(_counts(reading))
+                    self._counted[reading.name] = reading.totals
             self._write(
                 _counter(DEGRADED, breaker, strategy, number)
                 for (breaker, strategy), number in degraded.items()
@@ -95,6 +98,7 @@ class Publisher:
 
     def _begin(self) -> None:
         self._lock = threading.RLock()
+        self._counted: dict[str, Totals] = {}  # so far: most breakers are idle most of the time
         self._presence.announce()
         # Also run at the end of multiprocessing's children, where `atexit` is not.
         Finalize(None, self._publish_quietly, exitpriority=0)
@@ -174,14 +178,16 @@ class _Written:
             self._last = item
 
 
-def _items(reading: Reading) -> Iterator[Item]:
-    service = ((SERVICE, reading.name),)
+def _gauges(reading: Reading) -> Iterator[Item]:
     for metric, number, rank in gauges(reading):
-        yield Item(metric, metric.name, service, number, rank)
+        yield Item(metric, metric.name, ((SERVICE, reading.name),), number, rank)
+
+
+def _counts(reading: Reading) -> Iterator[Item]:
     for (metric, own), number in zip(SERIES, reading.totals.counts, strict=True):
         yield _counter(metric, reading.name, own, number)
     if reading.totals.durations is not None:
-        yield from _buckets(service, reading.totals.durations)
+        yield from _buckets(((SERVICE, reading.name),), reading.totals.durations)
 
 
 def _counter(metric: Metric, breaker: str, own: str, number: int) -> Item:
