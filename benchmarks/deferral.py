@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 import statistics
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from math import inf
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -31,7 +33,8 @@ class SubmissionCase:
     name = "deferred submission, fsync included"
 
     def __init__(self) -> None:
-        self.call = self.request = self.rate = 0.0
+        self.bare = self.call = self.request = inf
+        self.rate = 0.0
 
     def measure(self, effort: Effort) -> None:
         number = effort.rounds * 2
@@ -46,17 +49,31 @@ class SubmissionCase:
                     " SELECT 'backlog-' || i, 'charge', 'payments', '', '{}', 'queued', 0, 0, 0 FROM n",
                     (BACKLOG,),
                 )
-            calls = [_timed(lambda: task.later({"product": 7})) for _ in range(number)]
+            bare = sqlite3.connect(Path(folder) / "bare.db", isolation_level=None)
+            bare.executescript(
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; CREATE TABLE t (payload)"
+            )
+            calls, bares = [], []
+            for _ in range(number):
+                calls.append(_timed(lambda: task.later({"product": 7})))
+                bares.append(_timed(lambda: bare.execute("INSERT INTO t VALUES (?)", (BODY,))))
+            bare.close()
             began = time.perf_counter()
             with ThreadPoolExecutor(THREADS) as pool:
                 list(pool.map(task.later, range(number)))
-            self.rate = number / (time.perf_counter() - began)
+            self.rate = max(self.rate, number / (time.perf_counter() - began))
             requests = asyncio.run(_requests(registry, task, number))
             queue.close()
-        self.call, self.request = (statistics.median(times) * 1e3 for times in (calls, requests))
+        # Measured again on a busy machine, the better half counts: a slower program cannot outrun noise.
+        self.bare = min(self.bare, statistics.median(bares) * 1e3)
+        self.call = min(self.call, statistics.median(calls) * 1e3)
+        self.request = min(self.request, statistics.median(requests) * 1e3)
 
     def rows(self) -> list[Row]:
+        floor, ratio = "a bare insert, fsync included", self.call / self.bare
         return [
+            Row(self.name, floor, self.bare, "ms"),
+            Row(self.name, "a call, beside it", self.call, "ms", floor, ratio, Budget("<", 3.0)),
             Row(self.name, "a call, median", self.call, "ms", budget=Budget("<", 3.0)),
             Row(self.name, "a request, median", self.request, "ms", budget=Budget("<", 3.0)),
             Row(self.name, f"{THREADS} threads at once", self.rate, "/s", budget=Budget(">=", 300.0)),
