@@ -304,8 +304,13 @@ def test_a_queue_stays_where_it_was_meant(tmp_path, monkeypatch, payments):
 def test_wrong_limits_and_names_are_refused(make, payments):
     """All limits at once; a task needs a breaker that there is, and a name of its own."""
     with pytest.raises(ConfigurationError) as caught:
-        make(rate=0, max_age=-1)
-    assert [problem.path for problem in caught.value.problems] == ["the queue's rate", "the queue's max_age"]
+        make(rate=0, max_age=-1, lease="60", url="jobs")
+    assert [problem.path for problem in caught.value.problems] == [
+        "the queue's rate",
+        "the queue's max_age",
+        "the queue's lease",
+        "the queue's url",
+    ]
     queue = make()
     scripted(queue)
     with pytest.raises(ConfigurationError, match="did you mean 'payments'"):

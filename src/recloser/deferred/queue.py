@@ -54,7 +54,7 @@ class Queue:
         max_jobs: Jobs that may wait or run at once, and as many given-up ones are kept.
         lease: How long an attempt may take before another worker takes over (seconds).
         keep: How long a done job, and its idempotency key, is remembered (seconds).
-        url: Where the application serves the status of jobs.
+        url: Where the application serves the status of jobs: a path from its root.
         wake: Tells who is to run a job when; by default nobody, since `recloser work` looks for itself.
         table: The file, if it is opened already.
 
@@ -88,8 +88,11 @@ class Queue:
         problems = [
             Problem(f"the queue's {name}", repr(value), "must be a positive number")
             for name in ("rate", "max_age", "max_jobs", "lease", "keep")
-            if not 0 < (value := getattr(self, name)) < float("inf")
+            if not isinstance(value := getattr(self, name), int | float) or not 0 < value < float("inf")
         ]
+        if not url.startswith("/"):
+            fix = "must be a path from the application's root, such as '/jobs'"
+            problems.append(Problem("the queue's url", repr(url), fix))
         if problems:
             raise ConfigurationError(problems)
         # A process may change its folder later, as a daemon does: the file stays where it was meant.
