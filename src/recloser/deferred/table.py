@@ -108,6 +108,8 @@ class JobTable(JobFile):
 
     def waiting(self, tasks: Sequence[str]) -> list[tuple[str, float]]:
         """Return the breakers that jobs of these tasks wait for, and in how many seconds the first of each is due."""
+        if not tasks:
+            return []  # SQLite would find no way to use the index
         marks = ", ".join("?" * len(tasks))
         with self.reading() as database:
             now = self.clock()
