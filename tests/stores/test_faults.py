@@ -59,6 +59,20 @@ def test_a_server_killed_and_restarted_empty_is_seeded_by_those_who_know(start_s
             until(lambda: "forced_closed" in late.ask("seen_mode"))
 
 
+def test_a_server_emptied_behind_its_connections_is_seeded_by_those_who_know(start_server):
+    """FLUSHALL, while nobody has anything to tell: who comes late still learns what an operator forced (D1)."""
+    server = start_server()
+    with crew(server.url, 2, **LONG) as (first, second):
+        first.ask("mode", act="force_open")
+        until(lambda: second.ask("call") == "refused: forced_open")
+        with server.client() as client:
+            client.flushall()
+        until(lambda: len(first.ask("stored")) == 1)
+        assert {hand.ask("connection") for hand in (first, second)} == {"up"}
+        with crew(server.url, 1, **LONG) as (late,):
+            assert late.ask("call") == "refused: forced_open"
+
+
 def test_a_server_restarted_with_its_data_changes_nothing(start_server):
     """An append-only file: the same epoch before and after."""
     server = start_server("--appendonly", "yes", "--appendfsync", "always")

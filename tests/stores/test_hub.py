@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import sqlite3
 import threading
 import time
 
@@ -493,6 +495,22 @@ def test_a_circuit_that_was_due_when_its_store_came_back_empty_closes(fleet: Fle
     fleet.step()
 
     assert fleet.states == ["closed", "closed"]
+
+
+def test_a_store_that_lost_its_data_while_nobody_called_is_seeded_again(fleet: Fleet):
+    """The same file, as it was before the operator acted: nobody has anything to tell it, and all notice (D1)."""
+    with contextlib.closing(sqlite3.connect(fleet.folder / "fleet" / "store.db")) as file:
+        before = sqlite3.connect(":memory:")
+        file.backup(before)
+        fleet[0].breaker.force_open(by="ann", reason="x")
+        fleet.step()
+        before.backup(file)
+        before.close()
+    fleet.pass_time(1)
+    late = fleet.join()
+
+    assert late.breaker.mode.by == "ann"
+    assert fleet.states == ["open", "open", "open"]
 
 
 def test_a_mode_is_restored_to_an_empty_store(fleet: Fleet):

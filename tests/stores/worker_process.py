@@ -75,6 +75,10 @@ class Worker:
         assert view is not None
         return len(view.workers)
 
+    def stored(self) -> list[str]:
+        view = self.registry.fleet()
+        return [] if view is None else list(view.breakers)
+
     def mode(self, act: str, reason: str = "test") -> str:
         getattr(self.registry[NAME], act)(by="ann", reason=reason)
         return act

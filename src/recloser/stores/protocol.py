@@ -21,10 +21,12 @@ class News(NamedTuple):
     Attributes:
         now: The store's clock when it told (seconds).
         records: By breaker.
+        is_whole: These are all that the store has: first of all, or since it has lost what it had.
     """
 
     now: float
     records: Mapping[str, Record]
+    is_whole: bool = False
 
 
 class Store(Protocol):
@@ -52,7 +54,7 @@ class Store(Protocol):
     def news(self) -> News | None:
         """Return the records that others have changed since the last call, if there are any. Does not wait.
 
-        After `connect` all records of the namespace are news.
+        After `connect`, and where the store has lost data, all records of the namespace are news.
         """
         ...
 

@@ -100,15 +100,16 @@ class RedisStore:
     def news(self) -> News | None:
         """Return what the subscription has brought, or a poll where it is due: once a second, or after a gap."""
         now, changed = self._heard()
+        is_whole = False
         clock = time.monotonic()
         if not self._subscription.is_open and clock >= self._subscribe_at:
             self._subscribe()
         is_late = self._seen < self._expected and clock - self._expected_since >= GRACE
         if self._seen < 0 or is_late or clock - self._polled >= self.poll_interval:
-            now, polled = self._changes()
+            now, is_whole, polled = self._changes()
             changed |= polled
             self._polled = clock
-        return News(now, changed) if changed else None
+        return News(now, changed, is_whole) if changed or is_whole else None
 
     def fileno(self) -> int | None:
         """Return the subscription's socket; another one after each loss."""
@@ -165,7 +166,7 @@ class RedisStore:
 
     def _note(self, before: int, after: int) -> None:
         """Take note of the numbers in an answer."""
-        if after < self._seen:  # the server has lost what it knew
+        if before < self._seen:  # the server has lost what it knew
             self._seen = -1
         elif before == self._seen:
             self._seen = after
@@ -200,24 +201,27 @@ class RedisStore:
                 changed |= self._unknown(wire.records(records))
         return float(now), changed
 
-    def _changes(self) -> tuple[float, dict[str, Record]]:
+    def _changes(self) -> tuple[float, bool, dict[str, Record]]:
         with self._answering():
             keys = [self._keys.revision, self._keys.names]
             now, revision, records = self._run("changes", keys, [self._seen, self._keys.of_breakers])
             told = wire.records(records)
-        if revision < self._seen or self._seen < 0:
+        is_whole = revision < self._seen or self._seen < 0
+        if is_whole:
             self._known = told
         else:
             told = self._unknown(told)
         self._seen = self._expected = revision
-        return float(now), dict(told)
+        return float(now), is_whole, dict(told)
 
     def _unknown(self, told: Mapping[str, Record]) -> dict[str, Record]:
         """Return those that are newer than what is known, and note them."""
         newer = {
             name: record
             for name, record in told.items()
-            if name not in self._known or self._known[name].revision < record.revision
+            if name not in self._known
+            or self._known[name].revision < record.revision
+            or self._known[name].epoch.number < record.epoch.number  # restored, where revisions begin anew
         }
         self._known |= newer
         return newer

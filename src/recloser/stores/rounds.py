@@ -143,16 +143,13 @@ class Rounds:
         self.store.connect()
         news = self.store.news()
         moment = self.noted(news.now) if news is not None else self.moment()
-        self._records = dict(news.records) if news is not None else {}
         self.is_connected = True
         self._failures = 0
         self._beat_at = 0.0
         if self._health.connection is not Connection.UP:
             logger().info("store %s: reached", self.store.address)
             self.note(Connection.UP)
-        for link, driver in self._living():
-            link.heard(self._records.get(link.name, UNKNOWN), moment, self.worker)
-            self.courier.take(driver)
+        self._hear_all({} if news is None else news.records, moment)
         self.synced.set()
 
     def _tell(self) -> None:
@@ -199,11 +196,21 @@ class Rounds:
         if news is None:
             return
         moment = self.noted(news.now)
+        if news.is_whole:
+            self._hear_all(news.records, moment)
+            return
         for name, record in news.records.items():
             self._records[name] = record
             for link, driver in self._found(name):
                 link.heard(record, moment, self.worker)
                 self.courier.take(driver)
+
+    def _hear_all(self, records: Mapping[str, Record], moment: Moment) -> None:
+        """Also of those that the store does not know, or no more: it gets them from us (SEMANTICS D1)."""
+        self._records = dict(records)
+        for link, driver in self._living():
+            link.heard(self._records.get(link.name, UNKNOWN), moment, self.worker)
+            self.courier.take(driver)
 
     def _beat(self) -> None:
         now = self._clock()

@@ -142,13 +142,13 @@ class SQLiteStore:
             (version,) = database.execute("PRAGMA data_version").fetchone()
             if version == self._version:
                 return None
-            rows = database.execute(
-                "SELECT name, entry FROM breakers WHERE revision > ?", (self._seen,)
-            ).fetchall()
+            revision = _revision(database)
+            is_whole = self._version < 0 or revision < self._seen
+            seen = 0 if is_whole else self._seen  # without a revision nothing but counts is known
+            rows = database.execute("SELECT name, entry FROM breakers WHERE revision > ?", (seen,)).fetchall()
             records = {name: _read(entry).record for name, entry in rows}
-        self._version = version
-        self._seen = max((self._seen, *(record.revision for record in records.values())))
-        return News(self._clock(), records) if records else None
+        self._version, self._seen = version, revision
+        return News(self._clock(), records, is_whole) if records or is_whole else None
 
     def fileno(self) -> int | None:
         """Nothing becomes readable."""
@@ -222,7 +222,7 @@ class SQLiteStore:
             remedy = "give each application a file of its own, or name its namespace"
             self._refuse_others(database, "namespace", self._namespace, remedy)
             self._adopt_boot(database)
-        self._version, self._seen = -1, 0  # without a revision nothing but counts is known
+        self._version, self._seen = -1, 0
 
     def _refuse_others(self, database: sqlite3.Connection, kind: str, mine: str, remedy: str) -> None:
         """Two applications, and two schemas, never mix (SEMANTICS D7)."""
