@@ -52,6 +52,7 @@ def cases(compared: Sequence[peers.Peer]) -> list[Case]:
         FootprintCase(),
         ImportCase(),
         requests.untouched(),
+        requests.untouched_in_loop(),
         endpoints.closed(),
         endpoints.stale(),
         requests.BodyCase(),

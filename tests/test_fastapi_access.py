@@ -134,6 +134,7 @@ class Tokens(AuthenticationBackend):
         return token and (AuthCredentials(["staff"] if token == "ann" else []), SimpleUser(token))
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("place", ["above", "below", "dependency"])

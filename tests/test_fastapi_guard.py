@@ -17,8 +17,10 @@ from starlette.websockets import WebSocketDisconnect
 
 from http_tools import Clock, ask, cache, open_circuit, shop
 from recloser import CircuitBreaker, CircuitOpenError
+from recloser.core.permit import Permit
 from recloser.fastapi import breaker, guard, install
 from recloser.http import plans
+from recloser.http.exchange import Exchange
 
 pytestmark = pytest.mark.anyio
 
@@ -719,6 +721,67 @@ async def test_concurrent_requests_share_nothing(app, registry):
         for number in range(99):
             tasks.start_soon(ask, app, f"/page?status={(200, 404, 500)[number % 3]}")
     assert counts(registry) == {"calls": 66, "failures": 33, "ignored": 33}
+
+
+class Cut:
+    """A body that ends badly half-way. No generator: those wait for the event loop to end them."""
+
+    def __init__(self, end):
+        self.half = True
+        self.end = end
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        if not self.half:
+            await self.end()
+        self.half = False
+        return b"half"
+
+
+def left_of(registry):
+    """Find what anything still holds of a registry's requests."""
+    gc.collect()
+    driver = registry["inventory"]._driver
+    things = gc.get_objects()
+    permits = [thing for thing in things if isinstance(thing, Permit) and thing.driver is driver]
+    exchanges = [thing for thing in things if isinstance(thing, Exchange)]
+    return permits + [exchange for exchange in exchanges if exchange.responder.registry is registry]
+
+
+@pytest.mark.parametrize("policy", [{}, {"max_concurrent_calls": 5}])
+@pytest.mark.parametrize("on", [("open",), ("open", "failure")])
+async def test_requests_that_are_cut_short_leave_no_permit_and_no_memory(clock, policy, on):
+    """Cancelled before or in their answer, hung up on, broken off: nothing of them is held, or to be found."""
+    registry = shop(clock, inventory={"failure_threshold": 100, **policy})
+    app = FastAPI()
+    install(app, registry, cache=cache(clock))
+    own = guard("inventory", plan=[plans.stale(600)], on=on)
+    scopes = []
+
+    async def cancelled():
+        scopes[-1].cancel()
+        await anyio.sleep_forever()
+
+    async def broken():
+        raise ConnectionError
+
+    def gone(message):
+        if message.get("body"):
+            raise OSError("gone")
+
+    app.get("/waits")(own(cancelled))
+    app.get("/cancelled", dependencies=[own])(lambda: StreamingResponse(Cut(cancelled)))
+    app.get("/broken", dependencies=[own])(lambda: StreamingResponse(Cut(broken)))
+    for path, on_send in [("/waits", None), ("/cancelled", None), ("/broken", None), ("/broken", gone)]:
+        for _ in range(6):  # more than the bulkhead has places
+            with anyio.CancelScope() as scope:
+                scopes.append(scope)
+                await ask(app, path, on_send=on_send)
+    assert counts(registry) == {"calls": 6, "failures": 6, "ignored": 18}
+    await anyio.lowlevel.checkpoint()  # the event loop lets go of what it did last
+    assert not left_of(registry)
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ class Exchange(Holder):
             self._head = message
             if self._scope["method"] not in SAFE_METHODS:
                 self._changed(message["status"])
-            if (message["status"] >= FIRST_FAILING or (self._troubles and self.failed)) and not self.replaced:
+            if (message["status"] >= FIRST_FAILING or self._troubles) and self._is_bad(message["status"]):
                 return self._begin_badly(message)
             if self.met is None:
                 return self._send(message)
@@ -139,6 +139,9 @@ class Exchange(Holder):
         except OSError:
             self._head = _GONE
             raise
+
+    def _is_bad(self, status: int) -> bool:
+        return not self.replaced and (status >= FIRST_FAILING or bool(self.failed))
 
     async def _begin_badly(self, head: Message) -> None:
         # An application that makes an answer of an exception sends it while it handles that.

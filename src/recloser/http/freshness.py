@@ -65,7 +65,8 @@ def tolerated_staleness(request: Request) -> float:
     Returns:
         Seconds; infinite where it says nothing.
     """
-    return _if_error(fields.directives(request.header("cache-control")))
+    control = request.header("cache-control")
+    return float("inf") if control is None else _if_error(fields.directives(control))
 
 
 def _if_error(control: Mapping[str, str | None]) -> float:
