@@ -10,7 +10,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import Protocol
 
-from benchmarks import calls, django_requests, endpoints, failures, fleet, metrics, peers, requests, retries
+from benchmarks import (
+    calls,
+    django_requests,
+    endpoints,
+    failures,
+    fleet,
+    metrics,
+    peers,
+    requests,
+    retries,
+    status,
+)
 from benchmarks.deferral import SubmissionCase
 from benchmarks.effort import Effort
 from benchmarks.imports import ImportCase
@@ -64,6 +75,7 @@ def cases(compared: Sequence[peers.Peer]) -> list[Case]:
         *fleet.propagation(),
         fleet.HungCase(),
         fleet.LoadCase(),
+        *status.snapshots(),
     ]
 
 

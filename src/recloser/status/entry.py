@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any, Final, NamedTuple, cast
 
 from recloser.config.report import shown
@@ -22,6 +23,7 @@ EPOCH: Final = "[0-9]{1,18}-[0-9a-f]{1,16}"  # as it is written
 DIFFERING_SHOWN: Final = 20
 HEARD_LATE: Final = 1.0  # seconds after a change in which a worker may not have followed yet
 TOTALS: Final = ("calls", "failures", "slow", "ignored", "rejected", "degraded", "probes")
+_COUNTED: Final = attrgetter(*TOTALS)
 
 
 class _Now(NamedTuple):
@@ -81,7 +83,7 @@ def entry_of(sight: Sight, name: str, held: list[tuple[Heard, Belief]]) -> dict[
         "pressure": round(pressure(policy, window), 4),
         "probes": _probes(sight, name, shared, policy),
         "votes": {"count": shared.votes if shared else 0, "quorum": policy.trip_quorum if policy else None},
-        "totals": {total: sum(getattr(belief, total) for belief in beliefs) for total in TOTALS},
+        "totals": _totals(beliefs),
         "rates": None,
         "agreement": {
             "workers": len(held),
@@ -90,6 +92,11 @@ def entry_of(sight: Sight, name: str, held: list[tuple[Heard, Belief]]) -> dict[
             "differ": differ[:DIFFERING_SHOWN],
         },
     }
+
+
+def _totals(beliefs: list[Belief]) -> dict[str, int]:
+    columns = zip(*map(_COUNTED, beliefs), strict=True) if beliefs else [()] * len(TOTALS)
+    return dict(zip(TOTALS, map(sum, columns), strict=True))
 
 
 def _now(sight: Sight, name: str, shared: Shared | None) -> _Now:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from recloser.core.events import Cause
 from recloser.core.state import Epoch, Mode, State
@@ -149,6 +149,11 @@ class FleetView(NamedTuple):
     transitions: Sequence[Transition]
 
 
+# A view of a large fleet reads thousands of them: an enum's own look-up is much slower.
+_STATES: Final = {state.value: state for state in State}
+_MODES: Final = {mode.value: mode for mode in Mode}
+
+
 def worker_to_text(worker: Worker) -> str:
     """Write a worker as JSON."""
     beliefs = {
@@ -171,7 +176,7 @@ def worker_from_text(text: str) -> Worker:
 
 def _belief(wire: list[Any]) -> Belief:
     number, tag, state, mode, *counts = wire
-    return Belief(Epoch(number, int(tag, 16)), State(state), Mode(mode), *counts)
+    return Belief(Epoch(number, int(tag, 16)), _STATES[state], _MODES[mode], *counts)
 
 
 def transition_to_text(transition: Transition) -> str:
