@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import django
 import pytest
 from django.core.checks import CheckMessage, run_checks
 from django.test import override_settings
@@ -39,7 +40,8 @@ def declared(**sections: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "identity", ["E001", "E002", "E003", "E004", "W001", "W002", "W003", "W004", "W005", "W006", "W008"]
+    "identity",
+    ["E001", "E002", "E003", "E004", "W001", "W002", "W003", "W004", "W005", "W006", "W008", "W009"],
 )
 def test_project_of_the_tests_is_fine(identity: str):
     """A right project is told nothing (but of its guards that have no plan)."""
@@ -94,6 +96,32 @@ def test_e004_unknown_breaker_in_code():
     assert any("view: guard('inventry')" in text for text in told)
     assert any("other: guard('inventory').plan[2]" in text for text in told)
     assert view is not other
+
+
+def test_e004_unknown_breaker_of_a_backend(settings):
+    """E004: a cache or a mail backend names no declared breaker, which no request should have to find out."""
+    backend, mail = "recloser.django.cache.BreakerCache", "recloser.django.mail.EmailBackend"
+    options = {"BACKEND": "django.core.cache.backends.redis.RedisCache"}
+    settings.CACHES = {
+        "default": {"BACKEND": backend, "OPTIONS": {**options, "BREAKER": "inventory"}},
+        "pages": {"BACKEND": backend, "OPTIONS": {**options, "BREAKER": "inventroy"}},
+        "responses": {"BACKEND": backend, "OPTIONS": options},
+    }
+    if django.VERSION >= (6, 1):
+        settings.MAILERS = {"default": {"BACKEND": mail}}
+        place = 'MAILERS["default"]["OPTIONS"]["breaker"]'
+    else:
+        settings.EMAIL_BACKEND = mail
+        place = f"EMAIL_BACKEND: {mail}.breaker"
+
+    messages = found("E004")
+
+    assert [message.msg for message in messages] == [
+        """CACHES["pages"]["OPTIONS"]["BREAKER"] is wrong: got 'inventroy'.""",
+        """CACHES["responses"]["OPTIONS"]["BREAKER"] is wrong: got 'cache'.""",
+        f"{place} is wrong: got 'mail'.",
+    ]
+    assert "did you mean 'inventory'" in messages[0].hint
 
 
 @pytest.mark.parametrize(
@@ -186,6 +214,18 @@ def test_w008_impatient_breaker():
     with declared(BREAKERS={"inventory": {"recovery_timeout": 15, "startup_time": 10}}):
         [message] = found("W008")
     assert "20 s" in message.hint
+
+
+@pytest.mark.parametrize(("engine", "warned"), [("cache", 1), ("cached_db", 0), ("db", 0)])
+def test_w009_sessions_in_the_cache_alone(settings, engine: str, warned: int):
+    """W009: sessions are in a cache behind a breaker, and nowhere else."""
+    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
+    assert found("W009") == []  # an ordinary cache
+
+    options = {"BACKEND": "django.core.cache.backends.redis.RedisCache"}
+    settings.CACHES = {"default": {"BACKEND": "recloser.django.cache.BreakerCache", "OPTIONS": options}}
+
+    assert len(found("W009")) == warned
 
 
 def all_checks() -> list[Callable[..., object]]:

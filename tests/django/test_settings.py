@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from django.template import Context, Template
@@ -223,6 +225,27 @@ def test_signals_are_sent():
             signal.disconnect(hear, sender=CircuitBreaker)
 
     assert heard == [("inventory", "StateChanged")] * 2 + [("inventory", "ModeChanged")]
+
+
+def test_a_probe_is_signalled(settings):
+    """So is a circuit that lets a probe through."""
+    soon = {"recovery_timeout": 0.001, "recovery_timeout_max": 1}
+    settings.RECLOSER = {"DEFAULTS": {"failure_threshold": 1}, "BREAKERS": {"inventory": soon}}
+    heard: list[str] = []
+
+    def hear(breaker: str, **_: object) -> None:
+        heard.append(breaker)
+
+    signals.circuit_half_opened.connect(hear)
+    try:
+        trip()
+        deadline = time.monotonic() + 30
+        while not heard and time.monotonic() < deadline:
+            with suppress(CircuitOpenError), registry["inventory"].calling():
+                pass
+    finally:
+        signals.circuit_half_opened.disconnect(hear)
+    assert heard == ["inventory"]
 
 
 def test_breakers_are_in_the_template_context_on_request(opened: object):

@@ -26,6 +26,8 @@ from recloser.django.lazy import breaker
 
 T = TypeVar("T")
 
+DEFAULT_BREAKER: Final = "cache"
+
 # Mistakes of the caller, and a key that `incr` does not find: the cache answered, or was never asked.
 _OF_THE_CALLER: Final = (TypeError, ValueError, AttributeError, PickleError, NotImplementedError)
 
@@ -53,7 +55,7 @@ class BreakerCache(BaseCache):
                 'BreakerCache needs the backend that it asks: OPTIONS["BACKEND"] must be its dotted path, such as '
                 f"'django.core.cache.backends.redis.RedisCache', got {path!r}"
             )
-        self._breaker = breaker(options.pop("BREAKER", "cache"))
+        self._breaker = breaker(options.pop("BREAKER", DEFAULT_BREAKER))
         self._inner: BaseCache = import_string(path)(location, {**params, "OPTIONS": options})
 
     def __getattr__(self, name: str) -> Any:

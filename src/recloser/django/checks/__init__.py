@@ -10,7 +10,16 @@ from recloser.django.checks.declaration import check_declaration
 from recloser.django.checks.deployment import check_deployment, check_workers
 from recloser.django.checks.middleware import check_middleware
 from recloser.django.checks.routes import check_routes
+from recloser.django.checks.sessions import check_sessions
 
 TAG: Final = "recloser"
-CHECKS: Final = (check_declaration, check_routes, check_code, check_middleware, check_breakers, check_workers)
+CHECKS: Final = (
+    check_declaration,
+    check_routes,
+    check_code,
+    check_middleware,
+    check_breakers,
+    check_workers,
+    check_sessions,
+)
 DEPLOY_CHECKS: Final = (check_deployment,)

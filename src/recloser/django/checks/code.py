@@ -1,9 +1,10 @@
-"""E004, W007: the breakers that guards and `breaker()` name in code."""
+"""E004, W007: the breakers that guards, `breaker()`, caches and mail backends name."""
 
 from __future__ import annotations
 
 from django.core.checks import CheckMessage, Error
 
+from recloser.django.checks.backends import named
 from recloser.django.checks.installed import installed
 from recloser.django.checks.routes import without_plan
 from recloser.django.guards import guards_in_code
@@ -14,13 +15,14 @@ from recloser.http.guarded import unknown
 
 
 def check_code(**_: object) -> list[CheckMessage]:
-    """Report guards with unknown breakers or impossible plans, and names that `breaker()` was given in vain."""
+    """Report guards with unknown breakers or impossible plans, and names that others were given in vain."""
     found = installed()
     if found is None:
         return []
     responder, breakers = found.responder, found.registry.declaration.breakers
+    asked_for = [(f"breaker({name!r})", name) for name in NAMES_ASKED_FOR]
     problems = [
-        unknown(responder, f"breaker({name!r})", name) for name in NAMES_ASKED_FOR if name not in breakers
+        unknown(responder, place, name) for place, name in [*named(), *asked_for] if name not in breakers
     ]
     messages: list[CheckMessage] = []
     list(views())  # guards are known once the modules of the views are imported
