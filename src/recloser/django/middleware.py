@@ -63,7 +63,7 @@ class CircuitBreakerMiddleware:
             response = self._get_response(request)
             if exchange.trouble is not None:
                 response = answer(exchange, request, exchange.trouble)
-            elif exchange.failed or response.status_code >= FIRST_FAILING:
+            elif response.status_code >= FIRST_FAILING or (exchange.troubled and exchange.failed):
                 response = instead(exchange, request, response)
             if exchange.met is not None or request.method not in SAFE_METHODS:
                 identify(exchange, pers_of(exchange.wanted(response)))
@@ -82,7 +82,7 @@ class CircuitBreakerMiddleware:
             response = await cast("Awaitable[HttpResponseBase]", self._get_response(request))
             if exchange.trouble is not None:
                 response = await answer_async(exchange, request, exchange.trouble)
-            elif exchange.failed or response.status_code >= FIRST_FAILING:
+            elif response.status_code >= FIRST_FAILING or (exchange.troubled and exchange.failed):
                 response = await instead_async(exchange, request, response)
             if exchange.met is not None or request.method not in SAFE_METHODS:
                 await identify_async(exchange, pers_of(exchange.wanted(response)))
