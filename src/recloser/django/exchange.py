@@ -50,7 +50,7 @@ class Exchange(Holder):
     __slots__ = ("_guards", "_request", "passed_over", "trouble")
 
     def __init__(self, responder: Responder, request: HttpRequest) -> None:
-        super().__init__(responder)
+        Holder.__init__(self, responder)  # every request pays for `super()`
         self._request = request
         self._guards: tuple[Guarded, ...] = ()
         self.trouble: Trouble | None = None

@@ -172,7 +172,7 @@ class Holder(Scope):
     keeps: frozenset[Keeping]
 
     def __init__(self, responder: Responder) -> None:
-        super().__init__()
+        Scope.__init__(self)  # every request pays for `super()`
         self.responder = responder
         self.replaced = False
         self.met = None
