@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from recloser import Registry
 from recloser.fastapi import guard, install
-from recloser.http import plans
+from recloser.http import plans, rigging
 from recloser.testing import Breakers, assert_degraded
 
 registry = Registry(
@@ -135,6 +135,7 @@ def test_the_next_test_finds_no_kept_page(breakers: Breakers):
 
 def test_an_application_made_in_the_test_is_held_as_well(breakers: Breakers):
     """Its breakers and its cache are younger than the fixture."""
+    earlier = set(rigging.caches)
     own = Registry({"BREAKERS": {"late": {}}})
     made = FastAPI()
     install(made, own)
@@ -146,6 +147,8 @@ def test_an_application_made_in_the_test_is_held_as_well(breakers: Breakers):
 
     late = TestClient(made)
     late.get("/")
+    (cache,) = [cache for cache in rigging.caches if cache not in earlier]
+    assert cache._clock() == cache._clock()  # it stands still, however long the test takes
     breakers.clock.advance(30)
     breakers.open("late")
     answer = late.get("/")

@@ -78,7 +78,7 @@ class ResponseCache:
         self._wall_clock = wall_clock
         self._lock = threading.Lock()
         self._shelves = _Shelves(max_bytes)
-        rigging.caches.add(self)
+        rigging.born(self)
 
     def keep(self, request: Request, response: Response, *, max_stale: float = math.inf) -> None:  # noqa: ARG002 - memory is bounded by use
         """Keep a response that is storable, instead of the one kept for such a request before."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import Final, Protocol
 
 
@@ -15,6 +16,14 @@ class Cache(Protocol):
 
 
 caches: Final[weakref.WeakSet[Cache]] = weakref.WeakSet()
+hearers: Final[list[Callable[[Cache], object]]] = []  # are told of every new cache
 
 # While not empty, a degraded answer names its strategy and its breaker in its header, whatever else it may tell.
 named_for: Final[set[object]] = set()
+
+
+def born(cache: Cache) -> None:
+    """Take a new cache in; it leaves by itself when nothing holds it any more."""
+    caches.add(cache)
+    for hear in hearers:
+        hear(cache)

@@ -23,22 +23,19 @@ class Answers:
         rigging.named_for.add(self)
         for cache in list(rigging.caches):
             cache.clear()
-        self._clock.before_moving = self.follow
-        self.follow()
+            self._take(cache)
+        rigging.hearers.append(self._take)
 
-    def follow(self) -> None:
-        """Let caches read the test's time, also those that were made since."""
-        for cache in list(rigging.caches):
-            private: Any = cache
-            if not isinstance(private._clock, Hand):
-                private._clock = Hand(private._clock, self._clock)
-                private._wall_clock = Hand(private._wall_clock, self._clock)
+    def _take(self, cache: rigging.Cache) -> None:
+        private: Any = cache
+        private._clock = Hand(private._clock, self._clock)
+        private._wall_clock = Hand(private._wall_clock, self._clock)
 
     def end(self) -> None:
         """Undo that; what was kept during the test is forgotten."""
         rigging.named_for.discard(self)
+        rigging.hearers.remove(self._take)
         for cache in list(rigging.caches):
             private: Any = cache
             cache.clear()
-            if isinstance(private._clock, Hand):
-                private._clock, private._wall_clock = private._clock.own, private._wall_clock.own
+            private._clock, private._wall_clock = private._clock.own, private._wall_clock.own

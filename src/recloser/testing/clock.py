@@ -17,14 +17,12 @@ class Clock:
 
     Attributes:
         elapsed: By how much it was moved (seconds).
-        before_moving: Called before it moves.
     """
 
     def __init__(self) -> None:
         self._start = time.monotonic()
         self._start_of_day = time.time()
         self.elapsed = 0.0
-        self.before_moving: Callable[[], object] = lambda: None
 
     def __call__(self) -> float:
         """Return the monotonic time (seconds)."""
@@ -45,7 +43,6 @@ class Clock:
         """
         if not (math.isfinite(seconds) and seconds >= 0):
             raise ValueError(f"a clock moves forward by a number of seconds, got {seconds!r}")
-        self.before_moving()
         self.elapsed += seconds
 
 
