@@ -17,6 +17,7 @@ from benchmarks import (
     failures,
     fleet,
     metrics,
+    page,
     peers,
     requests,
     retries,
@@ -76,6 +77,7 @@ def cases(compared: Sequence[peers.Peer]) -> list[Case]:
         fleet.HungCase(),
         fleet.LoadCase(),
         *status.snapshots(),
+        *page.pages(),
     ]
 
 

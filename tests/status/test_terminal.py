@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
 import threading
+import time
 
 import pytest
 import uvicorn
@@ -82,3 +89,54 @@ def test_what_does_not_answer_fails(where, capsys):
     """In a sentence."""
     assert cli.main(["status", *where]) == 1
     assert capsys.readouterr().err.startswith("recloser: ")
+
+
+def test_watch_follows_the_fleet_until_it_is_interrupted(store):
+    """On a terminal of its own; what an operator does is seen with its reason, and Ctrl-C is a good end."""
+    url, registry = store
+    ours, its = pty.openpty()
+    watching = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "from recloser.cli import main; raise SystemExit(main())",
+            "watch",
+            "--store",
+            url,
+        ],
+        stdin=its,
+        stdout=its,
+        stderr=its,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "150", "LINES": "40"},
+    )
+    os.close(its)
+    seen: list[str] = []
+
+    def read() -> None:
+        try:
+            while data := os.read(ours, 65536):
+                seen.append(data.decode(errors="replace"))
+        except OSError:
+            return  # it has ended
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+
+    def until(pattern: str) -> None:
+        deadline = time.monotonic() + 60
+        while not re.search(pattern, "".join(seen)):
+            assert watching.poll() is None, "".join(seen)
+            assert time.monotonic() < deadline, "".join(seen)
+            time.sleep(0.01)
+
+    try:
+        until(r"payments[^\n]*closed")
+        registry.steer("payments", "force_open", by="ann", reason="migration")
+        until(r"payments[^\n]*open \(forced open\)[^\n]*ann: migration")
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(60) == 0
+    finally:
+        watching.kill()
+        watching.wait(60)
+        reader.join(60)
+        os.close(ours)
