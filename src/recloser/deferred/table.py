@@ -89,7 +89,7 @@ class JobTable(JobFile):
             (living,) = database.execute(f"SELECT count(*) FROM jobs WHERE {LIVE}").fetchone()  # noqa: S608
             if living >= most:
                 return None
-            name = secrets.token_urlsafe(16)
+            name = secrets.token_hex(16)  # a leading dash would be an option on a command line
             database.execute(
                 "INSERT INTO jobs"
                 " (id, task, breaker, owner, client_key, fingerprint, payload, state, submitted, born, due)"
