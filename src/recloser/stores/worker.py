@@ -7,10 +7,13 @@ import socket
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from typing import Final
 
-from recloser.core import snapshot
 from recloser.core.leading import LedDriver
+from recloser.core.window import Counts
 from recloser.stores.view import Belief, Worker
+
+_NOTHING: Final = Counts()
 
 
 class Myself:
@@ -42,23 +45,35 @@ class Myself:
 
 
 def _belief(driver: LedDriver, degraded: int) -> Belief:
-    seen = driver.run_quietly(lambda: snapshot.read(driver))
+    return driver.run_quietly(lambda: _read(driver, degraded))
+
+
+def _read(driver: LedDriver, degraded: int) -> Belief:
+    # Only what is told: a whole snapshot of each breaker would be most of what an idle process does.
+    machine = driver.machine
+    condition, totals = machine.condition, machine.totals
+    tally = condition.tally
+    window, consecutive, counted = _NOTHING, 0, _NOTHING
+    if tally is not None:
+        window = tally.counts(driver.clock())
+        consecutive = tally.current_run()
+        counted = Counts(tally.calls, tally.failures, tally.slow)
     return Belief(
-        epoch=seen.epoch,
-        state=seen.state,
-        mode=seen.mode.mode,
-        calls=seen.calls,
-        failures=seen.failures,
-        slow=seen.slow,
-        ignored=seen.ignored,
-        rejected=sum(seen.rejected.values()),
-        probes=seen.probes,
+        epoch=condition.epoch,
+        state=condition.state,
+        mode=condition.override.mode,
+        calls=totals.calls + counted.calls,
+        failures=totals.failures + counted.failures,
+        slow=totals.slow + counted.slow,
+        ignored=driver.ignored.read(),
+        rejected=sum(counter.read() for counter in list(driver.refused.values())),
+        probes=totals.probes,
         degraded=degraded,
-        window_calls=seen.window.calls,
-        window_failures=seen.window.failures,
-        window_slow=seen.window.slow,
-        consecutive=seen.consecutive_failures,
-        last_failure=seen.last_failure,
+        window_calls=window.calls,
+        window_failures=window.failures,
+        window_slow=window.slow,
+        consecutive=consecutive,
+        last_failure=machine.last_failure,
     )
 
 
