@@ -19,16 +19,18 @@ CPU, WAIT = 0.0003, 0.001
 FAR = 3600.0
 
 
+def declaration(store: str, breakers: int) -> dict[str, object]:
+    """Declare one breaker that trips by itself, and so many whose rates the store judges."""
+    policy = {"failure_threshold": 3, "recovery_timeout": FAR, "recovery_timeout_max": FAR}
+    rates = {"failure_rate_threshold": 0.5, "window_seconds": 60, "minimum_calls": 100_000}
+    declared: dict[str, object] = {"bench": policy}
+    declared |= {f"rated-{number}": {**policy, **rates} for number in range(breakers)}
+    return {"BREAKERS": declared, "NAMESPACE": "bench", **({"STORE": store} if store else {})}
+
+
 class Worker:
     def __init__(self, store: str, breakers: int) -> None:
-        policy = {"failure_threshold": 3, "recovery_timeout": FAR, "recovery_timeout_max": FAR}
-        rates = {"failure_rate_threshold": 0.5, "window_seconds": 60, "minimum_calls": 100_000}
-        declared: dict[str, object] = {"bench": policy}
-        declared |= {f"rated-{number}": {**policy, **rates} for number in range(breakers)}
-        declaration: dict[str, object] = {"BREAKERS": declared, "NAMESPACE": "bench"}
-        if store:
-            declaration["STORE"] = store
-        self.registry = Registry(declaration)
+        self.registry = Registry(declaration(store, breakers))
         self.breaker = self.registry["bench"]
         self.busy = threading.Event()
         self.longest: list[float] = []

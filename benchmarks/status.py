@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from benchmarks.effort import Effort
-from benchmarks.fleet import PATIENCE, STORES
+from benchmarks.fleet import PATIENCE, STORES, crew
+from benchmarks.fleet_worker import declaration
 from benchmarks.rows import Budget, Row
 from recloser import Registry
 from recloser.status.snapshot import snapshot
 
 BREAKERS, WORKERS = 200, 8
-
-
-def fleet_declaration(store: str, size: int) -> dict[str, object]:
-    rates = {"failure_rate_threshold": 0.5, "window_seconds": 60, "minimum_calls": 100_000}
-    breakers = {f"breaker-{number}": rates for number in range(size)}
-    return {"BREAKERS": breakers, "NAMESPACE": "bench", "STORE": store}
 
 
 @dataclass
@@ -31,17 +25,19 @@ class SnapshotCase:
 
     def measure(self, effort: Effort) -> None:
         self.taken, size = [], min(BREAKERS, effort.breakers)
-        with STORES[self.kind]() as (store, _), ExitStack() as stack:
-            fleet = [stack.enter_context(Registry(fleet_declaration(store, size))) for _ in range(WORKERS)]
-            for worker in fleet:
-                if not worker.ready(PATIENCE):
-                    raise RuntimeError(str(worker.store_health))
-                for breaker in worker.values():
-                    breaker.call(abs, 1)
-            _until(lambda: _is_whole(fleet[0], size))
+        with (
+            STORES[self.kind]() as (store, _),
+            crew(store, WORKERS - 1, breakers=size - 1),
+            Registry(declaration(store, size - 1)) as own,
+        ):
+            if not own.ready(PATIENCE):
+                raise RuntimeError(str(own.store_health))
+            for breaker in own.values():
+                breaker.call(abs, 1)
+            _until(lambda: _is_whole(own, size))
             for _ in range(effort.trips):
                 began = time.perf_counter()
-                snapshot(fleet[0])
+                snapshot(own)
                 self.taken.append((time.perf_counter() - began) * 1e3)
                 time.sleep(0.01)
 
@@ -56,9 +52,7 @@ def snapshots() -> list[SnapshotCase]:
 def _is_whole(registry: Registry, size: int) -> bool:
     fleet = registry.fleet(PATIENCE)
     told = [heard.worker.beliefs for heard in fleet.workers] if fleet is not None else []
-    return len(told) == WORKERS and all(
-        len(beliefs) == size and all(belief.calls for belief in beliefs.values()) for beliefs in told
-    )
+    return len(told) == WORKERS and all(len(beliefs) == size for beliefs in told)
 
 
 def _until(condition) -> None:

@@ -28,6 +28,8 @@ def plain(text: str, longest: int = LONGEST) -> str:
 
 def redacted(text: str) -> str:
     """Return a text of an error as it may be shown."""
+    if not text:
+        return ""
     text = plain(text, LONGEST * 4)
     text = _USER.sub("***@", text)
     text = _QUERY.sub(r"\1?***", text)
