@@ -228,7 +228,9 @@ class Registry(Mapping[str, CircuitBreaker]):
         return self._hub is None or self._hub.ready(timeout)
 
     def fleet(self, timeout: float = 2.0) -> FleetView | None:
-        """Read all that the store knows of the fleet; `None` without a store. This does wait for the store.
+        """Read all that the store knows of the fleet, and of this process the present; `None` without a store.
+
+        This does wait for the store.
 
         Args:
             timeout: Seconds.
@@ -236,7 +238,7 @@ class Registry(Mapping[str, CircuitBreaker]):
         Raises:
             StoreError: The store is lost, or did not answer in time.
         """
-        return None if self._hub is None else self._hub.ask(lambda known: known.view(), timeout)
+        return None if self._hub is None else self._hub.view(timeout)
 
     def steer(
         self,

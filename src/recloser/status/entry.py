@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
-from operator import attrgetter
 from typing import Any, Final, NamedTuple, cast
 
 from recloser.config.report import shown
@@ -15,15 +14,14 @@ from recloser.core.policy import Policy
 from recloser.core.state import Epoch, Mode, Override, State
 from recloser.status.redaction import plain, redacted
 from recloser.status.sight import Sight
-from recloser.status.window import described, pressure, window_of
+from recloser.status.window import described, window_of
 from recloser.stores.record import UNKNOWN
 from recloser.stores.view import Belief, Heard, Shared, Transition
 
 EPOCH: Final = "[0-9]{1,18}-[0-9a-f]{1,16}"  # as it is written
 DIFFERING_SHOWN: Final = 20
 HEARD_LATE: Final = 1.0  # seconds after a change in which a worker may not have followed yet
-TOTALS: Final = ("calls", "failures", "slow", "ignored", "rejected", "degraded", "probes")
-_COUNTED: Final = attrgetter(*TOTALS)
+TOTALS: Final = Belief._fields[3:10]
 
 
 class _Now(NamedTuple):
@@ -46,10 +44,10 @@ def entry_of(sight: Sight, name: str, held: list[tuple[Heard, Belief]]) -> dict[
         held: The workers that have it, and what each believes of it.
     """
     shared = sight.fleet.breakers.get(name) if sight.fleet is not None else None
-    breaker = sight.registry.get(name)
+    breaker = sight.breakers.get(name)
     policy = breaker.policy if breaker is not None else None
     beliefs = [belief for _, belief in held]
-    window = window_of(policy, shared, beliefs)
+    window = described(policy, window_of(policy, shared, beliefs))
     now = _now(sight, name, shared)
     others = [
         (heard, belief)
@@ -79,8 +77,8 @@ def entry_of(sight: Sight, name: str, held: list[tuple[Heard, Belief]]) -> dict[
             now.last_error or next((b.last_failure for b in beliefs if b.last_failure), "")
         ),
         "mode": mode_of(now.override, sight.at),
-        "window": described(policy, window),
-        "pressure": round(pressure(policy, window), 4),
+        "window": window,
+        "pressure": window["pressure"],
         "probes": _probes(sight, name, shared, policy),
         "votes": {"count": shared.votes if shared else 0, "quorum": policy.trip_quorum if policy else None},
         "totals": _totals(beliefs),
@@ -95,8 +93,8 @@ def entry_of(sight: Sight, name: str, held: list[tuple[Heard, Belief]]) -> dict[
 
 
 def _totals(beliefs: list[Belief]) -> dict[str, int]:
-    columns = zip(*map(_COUNTED, beliefs), strict=True) if beliefs else [()] * len(TOTALS)
-    return dict(zip(TOTALS, map(sum, columns), strict=True))
+    sums = map(sum, zip(*(belief[3:10] for belief in beliefs), strict=True))
+    return dict.fromkeys(TOTALS, 0) | dict(zip(TOTALS, sums, strict=bool(beliefs)))
 
 
 def _now(sight: Sight, name: str, shared: Shared | None) -> _Now:
@@ -146,7 +144,7 @@ def _probes(sight: Sight, name: str, shared: Shared | None, policy: Policy | Non
     own = sight.own.get(name)
     leases: list[dict[str, Any]] = []
     if shared is not None:
-        known = {heard.worker.id: heard for heard in sight.workers}
+        known = {heard.worker.id: heard for heard in sight.workers} if shared.leases else {}
         leases = [
             {
                 **(_process(known[lease.worker]) if lease.worker in known else {"worker": lease.worker}),
@@ -219,7 +217,7 @@ def transition_of(transition: Transition, workers: Mapping[str, Heard]) -> dict[
 
 def policy_of(sight: Sight, name: str) -> dict[str, Any] | None:
     """Describe each effective value of a policy and where it came from; `None` if this process does not know it."""
-    breaker = sight.registry.get(name)
+    breaker = sight.breakers.get(name)
     if breaker is None:
         return None
     declaration = sight.registry.declaration

@@ -20,6 +20,8 @@ _JWT: Final = re.compile(r"\beyJ[\w-]{5,}\.[\w-]+(?:\.[\w-]*)?")
 
 def plain(text: str, longest: int = LONGEST) -> str:
     """Return a text on one line: nothing in it moves the cursor, changes direction or ends a line."""
+    if not text:
+        return ""
     bounded = text[: longest * 4]
     shown = "".join(" " if unicodedata.category(each)[0] in "CZ" else each for each in bounded)
     shown = " ".join(shown.split())

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from recloser import backlogs
+from recloser.core.breaker import CircuitBreaker
 from recloser.core.snapshot import Snapshot
 from recloser.registry import Registry
 from recloser.stores.health import Connection, Health
@@ -26,7 +27,8 @@ class Sight(NamedTuple):
     Attributes:
         registry: Whose breakers.
         at: When (seconds of the wall clock).
-        own: This process's numbers, by breaker.
+        breakers: Those of this process, by name.
+        own: Their numbers, where there is no fleet to ask.
         fleet: What the store knows; `None` without one, or while it does not answer.
         health: How this process stands with the store.
         error: Why the fleet is not seen although there is a store.
@@ -37,6 +39,7 @@ class Sight(NamedTuple):
 
     registry: Registry
     at: float
+    breakers: Mapping[str, CircuitBreaker]
     own: Mapping[str, Snapshot]
     fleet: FleetView | None
     health: Health
@@ -60,23 +63,12 @@ def look(registry: Registry, timeout: float = STORE_SECONDS) -> Sight:
         except StoreError as lost:
             error = str(lost)
     health = registry.store_health
-    own = {name: breaker.snapshot() for name, breaker in registry.items()}
     me = health.worker or f"{os.getpid()}"
-    workers: Sequence[Heard]
-    if fleet is None:
-        workers = [Heard(_myself(registry, me, own), 0.0)]
-    else:
-        # Whoever only looks, as the command line does, has no breakers and is no worker.
-        workers = [_live(registry, heard, own) if heard.worker.id == me else heard for heard in fleet.workers]
-        workers = [heard for heard in workers if heard.worker.id != me or heard.worker.beliefs]
+    breakers = dict(registry.items())
+    own = {name: breaker.snapshot() for name, breaker in breakers.items()} if fleet is None else {}
+    workers = fleet.workers if fleet is not None else [Heard(_myself(registry, me, own), 0.0)]
     queues = backlogs.look(registry)
-    return Sight(registry, time.time(), own, fleet, health, error, workers, me, queues)
-
-
-def _live(registry: Registry, heard: Heard, own: Mapping[str, Snapshot]) -> Heard:
-    # What this process holds now, rather than what its last heartbeat said.
-    now = _myself(registry, heard.worker.id, own)
-    return Heard(heard.worker._replace(beliefs=now.beliefs), 0.0)
+    return Sight(registry, time.time(), breakers, own, fleet, health, error, workers, me, queues)
 
 
 def _myself(registry: Registry, me: str, own: Mapping[str, Snapshot]) -> Worker:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from recloser.core.policy import Policy
@@ -25,10 +25,9 @@ class Window(NamedTuple):
     consecutive: int = 0
 
 
-def window_of(policy: Policy | None, shared: Shared | None, beliefs: Iterable[Belief]) -> Window:
+def window_of(policy: Policy | None, shared: Shared | None, beliefs: Sequence[Belief]) -> Window:
     """Choose the counts that decide."""
-    known = list(beliefs)
-    run = max((belief.consecutive for belief in known), default=0)
+    run = max((belief.consecutive for belief in beliefs), default=0)
     if (
         shared is not None
         and policy is not None
@@ -38,7 +37,7 @@ def window_of(policy: Policy | None, shared: Shared | None, beliefs: Iterable[Be
         return Window("fleet", shared.calls, shared.failures, shared.slow, run)
     own = [
         Window("worker", belief.window_calls, belief.window_failures, belief.window_slow, run)
-        for belief in known
+        for belief in beliefs
     ]
     return max(own, key=lambda window: (pressure(policy, window), window.calls), default=Window("worker"))
 

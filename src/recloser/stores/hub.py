@@ -20,6 +20,7 @@ from recloser.stores.health import Connection, Health
 from recloser.stores.operations import Answer, Force
 from recloser.stores.protocol import Store, StoreError
 from recloser.stores.rounds import Rounds
+from recloser.stores.view import FleetView
 from recloser.stores.wakeup import Wakeup
 
 FAREWELL: Final = 1.0  # seconds that closing waits for the thread
@@ -162,6 +163,17 @@ class Hub:
         if not self._rounds.is_connected:
             raise StoreError(str(self.health))
         return self._rounds.store
+
+    def view(self, timeout: float) -> FleetView:
+        """Read the whole fleet, and of this process what it holds now, rather than what its last heartbeat told.
+
+        Args:
+            timeout: Seconds.
+
+        Raises:
+            StoreError: The store is lost, or did not answer in time.
+        """
+        return self.ask(lambda store: self._rounds.with_me(store.view()), timeout)
 
     def force(self, force: Force, timeout: float = 2.0) -> Answer:
         """Let an operator act on the whole fleet, and follow what came of it.

@@ -14,7 +14,7 @@ from recloser.stores.protocol import News, StoreError
 from recloser.stores.record import UNKNOWN, Record
 from recloser.stores.redis_link import RedisLink
 from recloser.stores.redis_url import locate
-from recloser.stores.view import FleetView, Worker, worker_to_text
+from recloser.stores.view import FleetView, Reports, Worker, worker_to_text
 
 ALIVE: Final = 6.0  # seconds after its last heartbeat for which a worker counts in a quorum
 REMEMBERED: Final = 60  # and is listed
@@ -53,6 +53,7 @@ class RedisStore:
         self._clock = clock
         self._commands = RedisLink(self._location)
         self._subscription = RedisLink(self._location)
+        self._reports = Reports()
         self._known: dict[str, Record] = {}
         self._seen = -1  # every change up to this revision is known; -1: nothing is
         self._expected = -1  # and up to this one there are changes
@@ -139,7 +140,7 @@ class RedisStore:
         with self._answering():
             read = [keys.names, keys.transitions, keys.workers, keys.beats]
             told = self._commands.run("view", read, [keys.of_breakers, transitions, self._now()])
-            return wire.fleet_view(told)
+            return wire.fleet_view(told, self._reports)
 
     def close(self) -> None:
         """Let go of both connections."""

@@ -31,11 +31,10 @@ from recloser.stores.record import (
 )
 from recloser.stores.view import (
     FleetView,
-    Heard,
     Held,
+    Reports,
     Shared,
     transition_from_text,
-    worker_from_text,
 )
 
 _KEPT_AS_THEY_ARE: Final = ":._-"
@@ -108,16 +107,13 @@ def records(wires: list[Any]) -> dict[str, Record]:
     return {unquote(name): from_wire(record) for name, record in wires}
 
 
-def fleet_view(told: list[bytes]) -> FleetView:
+def fleet_view(told: list[bytes], reports: Reports) -> FleetView:
     """Read the fleet."""
     now, breakers, transitions = json.loads(told[0])
     return FleetView(
         float(now),
         {unquote(name): _shared(record, rest) for name, record, rest in breakers},
-        [
-            Heard(worker_from_text(text.decode()), float(ago))
-            for text, ago in zip(told[1::2], told[2::2], strict=True)
-        ],
+        reports.heard((text.decode(), float(ago)) for text, ago in zip(told[1::2], told[2::2], strict=True)),
         [_transition(*text.split(" ", 1)) for text in transitions],
     )
 

@@ -18,6 +18,7 @@ from recloser.stores.link import Link, Moment
 from recloser.stores.operations import Answer, Operation
 from recloser.stores.protocol import Store, StoreError
 from recloser.stores.record import UNKNOWN, Record
+from recloser.stores.view import FleetView, Heard, Worker
 from recloser.stores.worker import Myself
 
 TICK: Final = 0.1  # seconds between flushes of counts
@@ -218,14 +219,24 @@ class Rounds:
         if now < self._beat_at:
             return
         self._beat_at = now + BEAT
-        drivers = [driver for _, driver in self._living()]
-        if not drivers:  # who only looks, as a command does, is no worker
+        me = self._report()
+        if not me.beliefs:  # who only looks, as a command does, is no worker
             return
-        workers = self.store.beat(self._myself.report(drivers))
+        workers = self.store.beat(me)
         self._health = replace(self._health, workers=workers)
         if now >= self._census_at:
             self._census_at = now + CENSUS
             self._health = replace(self._health, disagreeing=disagreeing(self.store.view(0)))
+
+    def with_me(self, view: FleetView) -> FleetView:
+        """Put into a view what this process holds now."""
+        workers = [
+            Heard(self._report(), 0.0) if heard.worker.id == self.worker else heard for heard in view.workers
+        ]
+        return view._replace(workers=workers)
+
+    def _report(self) -> Worker:
+        return self._myself.report([driver for _, driver in self._living()])
 
     def _lose(self, error: StoreError) -> None:
         self.is_connected = False

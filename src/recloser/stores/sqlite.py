@@ -20,13 +20,12 @@ from recloser.stores.record import SCHEMA, SET_BACK, Record
 from recloser.stores.rules import Change
 from recloser.stores.view import (
     FleetView,
-    Heard,
     Held,
+    Reports,
     Shared,
     Worker,
     transition_from_text,
     transition_to_text,
-    worker_from_text,
     worker_to_text,
 )
 
@@ -88,6 +87,7 @@ class SQLiteStore:
         self._wall_clock = wall_clock
         self._boot = files.boot_id() if boot is None else boot
         self._database: sqlite3.Connection | None = None
+        self._reports = Reports()
         self._identity = (0, 0)
         self._version = -1
         self._seen = -1
@@ -194,7 +194,7 @@ class SQLiteStore:
             return FleetView(
                 now,
                 {name: shared(_read(entry), now) for name, entry in breakers},
-                [Heard(worker_from_text(report), max(0.0, now - at)) for report, at in workers],
+                self._reports.heard((report, max(0.0, now - at)) for report, at in workers),
                 [transition_from_text(revision, report) for revision, report in changes],
             )
 

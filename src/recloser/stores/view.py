@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from recloser.core.events import Cause
@@ -149,6 +149,8 @@ class FleetView(NamedTuple):
     transitions: Sequence[Transition]
 
 
+REPORTS_KEPT: Final = 64  # those of so many workers
+
 # A view of a large fleet reads thousands of them: an enum's own look-up is much slower.
 _STATES: Final = {state.value: state for state in State}
 _MODES: Final = {mode.value: mode for mode in Mode}
@@ -172,6 +174,32 @@ def worker_from_text(text: str) -> Worker:
     wire: list[Any] = json.loads(text)
     key, host, pid, version, started, beliefs = wire
     return Worker(key, host, pid, version, started, {name: _belief(held) for name, held in beliefs.items()})
+
+
+class Reports:
+    """Reads what workers tell, which most of a view is made of; who has told nothing new is not read again."""
+
+    def __init__(self) -> None:
+        self._known: Mapping[str, Worker] = {}
+
+    def heard(self, told: Iterable[tuple[str, float]]) -> list[Heard]:
+        """Read all workers of a fleet.
+
+        Args:
+            told: Their reports, and how long ago each came (seconds).
+
+        Raises:
+            ValueError, KeyError, TypeError: One is none.
+        """
+        texts: dict[str, Worker] = {}
+        workers: list[Heard] = []
+        for text, ago in told:
+            worker = self._known.get(text) or worker_from_text(text)
+            workers.append(Heard(worker, ago))
+            if len(texts) < REPORTS_KEPT:
+                texts[text] = worker
+        self._known = texts
+        return workers
 
 
 def _belief(wire: list[Any]) -> Belief:

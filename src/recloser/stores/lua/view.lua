@@ -20,7 +20,9 @@ local function shared(entry)
             for index, more in ipairs(counts_of(value)) do totals[index] = totals[index] + more end
         end
     end
-    local held, leases, votes = rest(entry), {}, 0
+    local leases, votes = {}, 0
+    if entry.rest_text == NO_REST then return json({totals[1], totals[2], totals[3], 0, 0, 0, leases}) end
+    local held = rest(entry)
     for _, place in ipairs(held.places) do
         if place[4] > now then
             leases[#leases + 1] = {place[2], math.max(0, now - place[3]), place[4] - now, place[5]}
