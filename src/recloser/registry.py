@@ -53,6 +53,11 @@ class UnknownBreakerError(RecloserError, KeyError):
         self.name = name
         self.hint = hint
 
+    @property
+    def told(self) -> str:
+        """The same as a sentence for operators, who declare nothing."""
+        return f"No breaker is named {self.name}{self.hint}."
+
     def __str__(self) -> str:
         return f"no breaker is named {self.name!r}{self.hint}; declare it, or correct the name"
 

@@ -23,10 +23,10 @@ from shopsite.tools import trip
 from recloser import Registry
 from recloser.django import registry
 from recloser.django.admin import BreakerAdmin
-from recloser.django.description import duration
 from recloser.django.models import Breaker
 from recloser.django.operations import OPERATIONS
 from recloser.status.entry import epoch_text
+from recloser.status.markup import duration
 from recloser.stores.protocol import StoreError
 
 pytestmark = pytest.mark.django_db

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from django.test import override_settings
 from shopsite.tools import trip
 
 from recloser.django import registry
+from recloser.status.snapshot import VERSION
 
 
 def run(*arguments: str) -> str:
@@ -40,10 +42,10 @@ def test_list_in_json():
 
     told = run_json("list")
 
-    assert "reaches no running worker" in told["scope"]
+    assert (told["version"], told["scope"]) == (VERSION, "process")
     assert [breaker["name"] for breaker in told["breakers"]] == ["inventory", "payments", "prices"]
     assert told["breakers"][0]["state"] == "open"
-    assert told["breakers"][0]["last_failure"] == "ConnectionError: refused"
+    assert told["breakers"][0]["last_error"] == "ConnectionError: refused"
 
 
 @pytest.mark.parametrize(
@@ -58,7 +60,7 @@ def test_list_in_json():
 )
 def test_action_acts(action: str, state: str, mode: str):
     """Each action does what it says."""
-    [told] = run_json(action, "inventory", "--by", "ann", "--reason", "drill")["breakers"]
+    told = run_json(action, "inventory", "--by", "ann", "--reason", "drill")["breaker"]
 
     assert (told["state"], told["mode"]["mode"]) == (state, mode)
     assert told["mode"]["by"] == ("" if action == "reset" else "ann")
@@ -66,11 +68,11 @@ def test_action_acts(action: str, state: str, mode: str):
 
 def test_action_may_end():
     """A mode may be given an end."""
-    [told] = run_json("open", "inventory", "--reason", "drill", "--for", "60")["breakers"]
+    told = run_json("open", "inventory", "--reason", "drill", "--for", "60")["breaker"]
 
     assert told["mode"]["until"] is not None
     assert "forced open by" in run("list")
-    assert "(until " in run("list")
+    assert re.search(r"\(drill, \d+ s left\)", run("list"))
 
 
 @pytest.mark.parametrize(

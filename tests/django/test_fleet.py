@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import subprocess
 import sys
@@ -29,13 +30,16 @@ from pathlib import Path
 from recloser import Registry
 from recloser.stores.sqlite import SQLiteStore
 
-shop = Registry({"BREAKERS": {"inventory": {}, "payments": {}, "prices": {}}}, store=SQLiteStore(Path(sys.argv[1])))
+shop = Registry({"BREAKERS": {"inventory": {}, "payments": {}, "prices": {}, "shipping": {}}}, store=SQLiteStore(Path(sys.argv[1])))
 assert shop.ready(10)
 print("ready", flush=True)
 for line in sys.stdin:
     if line.strip() == "open":
         shop["payments"].force_open(by="bob", reason="the bank migrates")
         shop.fleet(10)
+    if line.strip() == "call":
+        for _ in range(41):
+            shop["shipping"].call(abs, 1)
     print(shop["payments"].state, shop["inventory"].state, flush=True)
 shop.close()
 """
@@ -108,17 +112,37 @@ def test_page_and_command_tell_the_same_story(worker: Worker, fleet: Registry, o
     listed = run("list")
     page = operator.get("/admin/recloser/breaker/").content.decode()
 
+    assert "forced open by bob (the bank migrates)" in listed
+    assert "forced open by bob: the bank migrates" in page
     for told in (listed, page):
-        assert "forced open by bob: the bank migrates" in told
-        assert "States and modes are those of the fleet" in told
+        assert "This is the whole fleet" in told
     assert "reaches all of it" in page
+
+
+def test_what_only_others_have_is_shown_and_steered(worker: Worker, fleet: Registry, operator: Client):
+    """A breaker of another part of the application stands among the others, with its numbers, and can be forced."""
+    assert fleet.ready(10)
+    worker.says("call")
+    page = "/admin/recloser/breaker/shipping/change/"
+    eventually(lambda: "41, of which 0 failed" in operator.get(page).content.decode())
+    assert "shipping" not in fleet
+
+    [listed] = [each for each in json.loads(run("list", "--json"))["breakers"] if each["name"] == "shipping"]
+    assert (listed["totals"]["calls"], listed["declared"]) == (41, False)
+    assert '<td class="recloser-number">41</td>' in operator.get("/admin/recloser/breaker/").content.decode()
+
+    assert "in the whole fleet" in act(operator, "open", "a drill", "shipping").content.decode()
+    assert "forced open by ann (a drill)" in run("list")
+    assert "shadow by bob (on trial)" in run("shadow", "shipping", "--by", "bob", "--reason", "on trial")
+    history = operator.get("/admin/recloser/breaker/shipping/history/").content.decode()
+    assert "Force open: a drill" in history
 
 
 def test_command_reaches_the_fleet(worker: Worker, fleet: Registry, path: Path):
     """An action of the command is in the store when it ends, and every worker follows."""
     told = run("open", "inventory", "--by", "ann", "--reason", "a drill")
 
-    assert "forced open by ann: a drill" in told
+    assert "forced open by ann (a drill)" in told
     with closing(SQLiteStore(path)) as store:
         store.connect()
         assert store.view().breakers["inventory"].record.override.by == "ann"
@@ -136,13 +160,13 @@ def test_every_action_is_done_when_the_command_ends(fleet: Registry, path: Path,
         assert (record.cause.by if action == "reset" else record.override.by) == "ann"
 
 
-def act(operator: Client, word: str, reason: str) -> Any:
+def act(operator: Client, word: str, reason: str, name: str = "inventory") -> Any:
     """Act from the page, upon what it shows."""
-    page = operator.get("/admin/recloser/breaker/inventory/change/").content.decode()
+    page = operator.get(f"/admin/recloser/breaker/{name}/change/").content.decode()
     epoch = re.search(r'name="epoch" value="([^"]+)"', page)
     assert epoch is not None
     wish = {"reason": reason, "epoch": epoch[1]}
-    return operator.post(f"/admin/recloser/breaker/inventory/do/{word}/", wish, follow=True)
+    return operator.post(f"/admin/recloser/breaker/{name}/do/{word}/", wish, follow=True)
 
 
 def test_page_reaches_the_fleet(worker: Worker, fleet: Registry, operator: Client):
@@ -180,7 +204,7 @@ def test_page_lists_the_workers(worker: Worker, fleet: Registry, operator: Clien
 
     def told() -> bool:
         found = row.search(operator.get("/admin/recloser/breaker/").content.decode())
-        return found is not None and "<td>payments: open</td>" in found[0]
+        return found is not None and "<td>payments: open (forced open)</td>" in found[0]
 
     eventually(told)
 

@@ -66,7 +66,7 @@ def test_an_unknown_name_and_a_wrong_duration_fail(store, capsys):
     where = ["--reason", "x", "--store", store[0]]
     assert cli.main(["open", "paymnets", *where]) == 1
     assert cli.main(["open", "payments", "--for", "soon", *where]) == 1
-    assert "No breaker is named paymnets." in (told := capsys.readouterr().err)
+    assert "No breaker is named paymnets (did you mean 'payments'?)." in (told := capsys.readouterr().err)
     assert "for must be a duration" in told
 
 

@@ -18,16 +18,18 @@ from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.csrf import csrf_protect
 
-from recloser.core.breaker import CircuitBreaker
 from recloser.core.log import logger
 from recloser.core.state import LATEST, Epoch
-from recloser.django.description import FLEET_SECONDS, duration, override, page_note, reach, workers
+from recloser.django import description
+from recloser.django.description import FLEET_SECONDS, page_note, reach
 from recloser.django.lazy import registry
 from recloser.django.models import Breaker
 from recloser.django.operations import OPERATIONS
+from recloser.registry import UnknownBreakerError
 from recloser.status.actions import LABELS, LONGEST_REASON
-from recloser.status.entry import epoch_from_text, epoch_text
-from recloser.status.redaction import plain, redacted
+from recloser.status.entry import epoch_from_text
+from recloser.status.redaction import plain
+from recloser.status.snapshot import Document
 from recloser.steering import Action, ConflictError
 from recloser.stores.health import Connection
 from recloser.stores.protocol import StoreError
@@ -119,22 +121,27 @@ class BreakerAdmin(_ModelAdmin):
         object_id: str,
         from_field: str | None = None,  # noqa: ARG002
     ) -> Breaker | None:
-        """Stand for a breaker of the registry."""
-        return Breaker(name=object_id) if object_id in registry else None
+        """Stand for a breaker of the fleet; who shows or changes it has looked whether there is one."""
+        return Breaker(name=object_id)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> TemplateResponse:
-        """List all breakers.
+        """List all breakers of the fleet, worst first, and its workers.
 
         Raises:
             PermissionDenied: The user may not look.
         """
         if not self.has_view_permission(request):
             raise PermissionDenied
-        rows = [_shown(breaker) for breaker in registry.values()]
-        context = {"title": "Circuit breakers", "rows": rows, "workers": workers(), **(extra_context or {})}
-        return self._page(request, self.list_template, context)
+        told = description.everything()
+        context = {
+            "title": "Circuit breakers",
+            "rows": [description.of_breaker(entry) for entry in told["breakers"]],
+            "workers": [description.of_worker(worker, told["at"]) for worker in told["workers"]],
+            **(extra_context or {}),
+        }
+        return self._page(request, self.list_template, told, context)
 
     def change_view(
         self,
@@ -152,7 +159,7 @@ class BreakerAdmin(_ModelAdmin):
         del form_url
         if not self.has_view_permission(request):
             raise PermissionDenied
-        return self._breaker_page(request, _find(unquote(object_id)), ActionForm(), extra_context)
+        return self._breaker_page(request, unquote(object_id), ActionForm(), extra_context)
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
@@ -165,7 +172,7 @@ class BreakerAdmin(_ModelAdmin):
         """
         if not self.has_view_permission(request):
             raise PermissionDenied
-        _find(unquote(object_id))
+        _told_of(unquote(object_id))
         return super().history_view(request, object_id, extra_context)
 
     @method_decorator(csrf_protect)
@@ -178,55 +185,56 @@ class BreakerAdmin(_ModelAdmin):
         """
         if not self.has_change_permission(request):
             raise PermissionDenied
-        breaker = _find(unquote(object_id))
+        name = unquote(object_id)
+        _told_of(name)
         if operation not in OPERATIONS:
             raise Http404(f"no action is named {operation!r}")
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         form = ActionForm(request.POST)
         if not form.is_valid():
-            return self._refused(request, breaker, form, 400)
+            return self._refused(request, name, form, 400)
         action, reason = OPERATIONS[operation], form.cleaned_data["reason"]
         try:
-            reached = _steer(breaker, action, request.user.get_username(), form.cleaned_data)
+            reached = _steer(name, action, request.user.get_username(), form.cleaned_data)
         except ConflictError as conflict:
             form.add_error(None, f"{conflict}.")
-            return self._refused(request, breaker, form, 409)
+            return self._refused(request, name, form, 409)
         except StoreError as lost:
             form.add_error(None, f"It is not known whether this was done: {lost}.")
-            return self._refused(request, breaker, form, 503)
+            return self._refused(request, name, form, 503)
         label, _ = LABELS[action]
-        self._log(request, breaker, f"{label}: {reason}")
-        messages.success(request, f"{label}: {breaker.name}, {reach(in_fleet=reached)} ({reason}).")
-        return HttpResponseRedirect(self._url("change", breaker.name))
+        self._log(request, name, f"{label}: {reason}")
+        messages.success(request, f"{label}: {name}, {reach(in_fleet=reached)} ({reason}).")
+        return HttpResponseRedirect(self._url("change", name))
 
-    def _refused(
-        self, request: HttpRequest, breaker: CircuitBreaker, form: ActionForm, status: int
-    ) -> TemplateResponse:
-        response = self._breaker_page(request, breaker, form, None)
+    def _refused(self, request: HttpRequest, name: str, form: ActionForm, status: int) -> TemplateResponse:
+        response = self._breaker_page(request, name, form, None)
         response.status_code = status
         return response
 
     def _breaker_page(
-        self, request: HttpRequest, breaker: CircuitBreaker, form: ActionForm, extra: dict[str, Any] | None
+        self, request: HttpRequest, name: str, form: ActionForm, extra: dict[str, Any] | None
     ) -> TemplateResponse:
+        told = _told_of(name)
         context = {
-            "title": breaker.name,
-            **_shown(breaker),
+            "title": name,
+            **description.of_breaker(told["breaker"]),
             "form": form,
             "may_control": self.has_change_permission(request),
             "operations": [
-                (self._url("operate", breaker.name, name), *LABELS[action])
-                for name, action in OPERATIONS.items()
+                (self._url("operate", name, word), *LABELS[action]) for word, action in OPERATIONS.items()
             ],
-            "history_url": self._url("history", breaker.name),
+            "history_url": self._url("history", name),
             **(extra or {}),
         }
-        return self._page(request, self.page_template, context)
+        return self._page(request, self.page_template, told, context)
 
-    def _page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> TemplateResponse:
+    def _page(
+        self, request: HttpRequest, template: str, told: Document, context: dict[str, Any]
+    ) -> TemplateResponse:
         request.current_app = self.admin_site.name
-        shared = {"opts": self.opts, "scope_note": page_note(), "list_url": self._url("changelist")}
+        shared = {"opts": self.opts, "scope_note": page_note(told), "list_url": self._url("changelist")}
         return TemplateResponse(
             request, template, {**self.admin_site.each_context(request), **shared, **context}
         )
@@ -237,31 +245,20 @@ class BreakerAdmin(_ModelAdmin):
             name, args=[quote(argument) for argument in arguments], current_app=self.admin_site.name
         )
 
-    def _log(self, request: HttpRequest, breaker: CircuitBreaker, message: str) -> None:
+    def _log(self, request: HttpRequest, name: str, message: str) -> None:
         # Best effort: the database may be the very thing that is down.
         try:
-            self.log_change(request, Breaker(name=breaker.name), message)
+            self.log_change(request, Breaker(name=name), message)
         except Exception:
-            logger().exception("breaker %r: the admin's log could not be written: %s", breaker.name, message)
+            logger().exception("breaker %r: the admin's log could not be written: %s", name, message)
 
 
-def _shown(breaker: CircuitBreaker) -> dict[str, object]:
-    now = breaker.snapshot()
-    return {
-        "now": now,
-        "lasting": duration(now.elapsed),
-        "mode": override(now.mode),
-        "last_failure": redacted(now.last_failure),
-        "epoch": epoch_text(now.epoch),
-    }
-
-
-def _steer(breaker: CircuitBreaker, action: Action, by: str, wish: Mapping[str, Any]) -> bool:
+def _steer(name: str, action: Action, by: str, wish: Mapping[str, Any]) -> bool:
     registry.ready(FLEET_SECONDS)
     # Without a store in common, the page may be that of another worker, whose epochs are others.
     is_shared = registry.store_health.connection is Connection.UP
     return registry.steer(
-        breaker.name,
+        name,
         action,
         by=by,
         reason=wish["reason"],
@@ -275,7 +272,8 @@ def _may(request: HttpRequest, permission: str) -> bool:
     return bool(user.has_perm(f"recloser.{permission}"))
 
 
-def _find(name: str) -> CircuitBreaker:
-    if name not in registry:
-        raise Http404(f"no breaker is named {name!r}")
-    return registry[name]
+def _told_of(name: str) -> Document:
+    try:
+        return description.one(name)
+    except UnknownBreakerError as unknown:
+        raise Http404(str(unknown)) from None

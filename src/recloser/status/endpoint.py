@@ -173,7 +173,7 @@ class Endpoint:
         try:
             return detail(sight, name, rates)
         except UnknownBreakerError as unknown:
-            raise RefusedError(404, "Not found", f"{unknown}.") from None
+            raise RefusedError(404, "Not found", unknown.told) from None
 
     def _health(self, asked: Asked) -> Answered:
         sight, _ = self.sampler.take()

@@ -10,9 +10,11 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from importlib.resources import files
+from itertools import chain
 from typing import Any, Final
 
 from recloser.backlogs import Seen
+from recloser.core.policy import nearest
 from recloser.core.state import Mode, State
 from recloser.registry import Registry, UnknownBreakerError
 from recloser.status.entry import entry_of, epoch_text, moment, policy_of, transition_of
@@ -75,8 +77,12 @@ def detail(sight: Sight, name: str, rates: Rates | None = None) -> Document:
     """
     known: Mapping[str, object] = sight.fleet.breakers if sight.fleet is not None else {}
     held = [(heard, heard.worker.beliefs[name]) for heard in sight.workers if name in heard.worker.beliefs]
-    if name not in sight.registry and name not in known and not held:
-        raise UnknownBreakerError(plain(name, 80))
+    if name not in sight.breakers and name not in known and not held:
+        names = dict.fromkeys(
+            chain(sight.breakers, known, *(heard.worker.beliefs for heard in sight.workers))
+        )
+        shown = plain(name, 80)
+        raise UnknownBreakerError(shown, nearest(shown, names))
     return {
         **_head(sight),
         "breaker": {

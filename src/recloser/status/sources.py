@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 from urllib.request import Request, urlopen
 
 from recloser.core.errors import RecloserError
-from recloser.registry import Registry
+from recloser.registry import Registry, UnknownBreakerError
 from recloser.status.actions import Outcome, Wish, carry_out, read_wish
 from recloser.status.query import Query
 from recloser.status.redaction import plain
@@ -79,8 +79,8 @@ class StoreSource:
         for name in names:
             try:
                 epoch: str = detail(sight, name)["breaker"]["epoch"]
-            except RecloserError:
-                outcomes.append(Outcome(plain(name, 80), 404, f"No breaker is named {plain(name, 80)}."))
+            except UnknownBreakerError as unknown:
+                outcomes.append(Outcome(plain(name, 80), 404, unknown.told))
                 continue
             wish: Wish = read_wish(action, {"reason": [reason], "for": [seconds], "epoch": [epoch]}, name)
             outcomes += carry_out(self._registry, wish, by)

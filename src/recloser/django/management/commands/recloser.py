@@ -12,15 +12,16 @@ from django.core.checks import ERROR, run_checks
 from django.core.management.base import BaseCommand, CommandError
 from django.db import close_old_connections
 
-from recloser.core.breaker import CircuitBreaker
 from recloser.core.errors import RecloserError
 from recloser.deferred.commands import add_commands
 from recloser.django.checks import TAG
-from recloser.django.description import command_note, describe, override
+from recloser.django.description import command_note, everything, one
 from recloser.django.lazy import registry
 from recloser.django.operations import OPERATIONS
+from recloser.status import plaintext
 from recloser.status.actions import LABELS
 from recloser.status.redaction import plain
+from recloser.status.snapshot import Document
 
 STORE_SECONDS: Final = 2.0
 
@@ -62,11 +63,10 @@ class Command(BaseCommand):
                 self._check(as_json=options["json"])
             elif action == "list":
                 registry.ready(STORE_SECONDS)
-                self._show(list(registry.values()), as_json=options["json"])
+                self._show(everything(), as_json=options["json"])
             else:
-                breaker = registry[options["breaker"]]
-                self._act(breaker, options)
-                self._show([breaker], as_json=options["json"])
+                self._act(options["breaker"], options)
+                self._show(one(options["breaker"]), as_json=options["json"])
         except (RecloserError, ValueError) as error:
             raise CommandError(str(error)) from error
 
@@ -76,7 +76,7 @@ class Command(BaseCommand):
         if status:
             raise CommandError("that is not done", returncode=status)
 
-    def _act(self, breaker: CircuitBreaker, options: dict[str, Any]) -> None:
+    def _act(self, name: str, options: dict[str, Any]) -> None:
         if not registry.ready(STORE_SECONDS):
             raise CommandError(f"nothing was changed: {registry.store_health}")
         seconds: float | None = options.get("seconds")
@@ -85,22 +85,16 @@ class Command(BaseCommand):
         reason = plain(options["reason"])
         if not reason:
             raise CommandError("--reason must say why")
+        one(name)  # or the name is wrong
         # It waits for the store, as the command's process is about to end.
-        registry.steer(breaker.name, OPERATIONS[options["action"]], by=by, reason=reason, until=until)
+        registry.steer(name, OPERATIONS[options["action"]], by=by, reason=reason, until=until)
 
-    def _show(self, breakers: list[CircuitBreaker], *, as_json: bool) -> None:
-        described = [describe(breaker) for breaker in breakers]
+    def _show(self, told: Document, *, as_json: bool) -> None:
         if as_json:
-            self.stdout.write(json.dumps({"scope": command_note(), "breakers": described}, indent=2))
-            return
-        width = max((len(breaker.name) for breaker in breakers), default=0)
-        for breaker in breakers:
-            now = breaker.snapshot()
-            mode = f"  {override(now.mode)}" if now.mode.by else ""
-            self.stdout.write(
-                f"{now.name:<{width}}  {now.state:<9}  calls {now.calls}, failures {now.failures}{mode}"
-            )
-        self.stdout.write(f"\n{command_note()}")
+            self.stdout.write(json.dumps(told, indent=2))
+        else:
+            text = plaintext.one(told) if "breaker" in told else plaintext.overview(told)
+            self.stdout.write(f"{text}\n{command_note(told)}")
 
     def _check(self, *, as_json: bool) -> None:
         messages = run_checks(tags=[TAG], include_deployment_checks=True)
