@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def declared(**sections: Any) -> Any:
 
 @pytest.mark.parametrize(
     "identity",
-    ["E001", "E002", "E003", "E004", "W001", "W002", "W003", "W004", "W005", "W006", "W008", "W009"],
+    ["E001", "E002", "E003", "E004", "W001", "W002", "W003", "W004", "W005", "W006", "W008", "W009", "W010"],
 )
 def test_project_of_the_tests_is_fine(identity: str):
     """A right project is told nothing (but of its guards that have no plan)."""
@@ -251,3 +252,26 @@ def test_every_check_is_documented_and_tested():
 
     assert sorted(ids) == sorted(documented)
     assert all(any(name.startswith(f"test_{found.lower()}_") for name in globals()) for found in ids)
+
+
+def test_w010_guard_above_a_check():
+    """W010: a guard whose plan cannot answer early, since a decorator below it may check access."""
+
+    def own(view: Callable[..., object]) -> Callable[..., object]:
+        @wraps(view)
+        def check(request: object) -> object:
+            return view(request)
+
+        return check
+
+    def view(request: object) -> None: ...
+
+    high = guard("inventory", plan=[{"json": {}}])
+    kept = [high(own(view)), guard("inventory", plan=["unavailable"])(own(view)), own(high(view))]
+    assert found("W010") == []  # its last place counts
+    kept.append(high(own(view)))
+    [message] = found("W010")
+    assert "test_w010_guard_above_a_check.<locals>.view: guard('inventory') stands above" in message.msg
+    assert f"{__name__}.test_w010_guard_above_a_check" in message.msg
+    assert "below" in message.hint
+    assert kept

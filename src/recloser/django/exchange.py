@@ -47,12 +47,11 @@ class Exchange(Holder):
         passed_over: An exception of the view was left to Django, and so is the answer that it makes of it.
     """
 
-    __slots__ = ("_guards", "_request", "passed_over", "trouble")
+    __slots__ = ("_request", "passed_over", "trouble")
 
     def __init__(self, responder: Responder, request: HttpRequest) -> None:
         Holder.__init__(self, responder)  # every request pays for `super()`
         self._request = request
-        self._guards: tuple[Guarded, ...] = ()
         self.trouble: Trouble | None = None
         self.passed_over = False
 
@@ -64,6 +63,14 @@ class Exchange(Holder):
     def request(self) -> Request:
         """Describe the request."""
         return replace(describe(self._request), partitions=self.partitions)
+
+    def plan_for(self, error: Trouble) -> Plan:
+        """Choose the plan that answers; no page that users share before what may check access has let them pass."""
+        plan = super().plan_for(error)
+        if self.met is not None and self.guarded:
+            return plan
+        unshared = plan.unshared()
+        return plan if unshared is plan or checks_nothing_outside(*self._view()) else unshared
 
     def route(self) -> Iterable[Met]:
         """Return the breakers and plans of the view's guards, reached or not, outermost first."""
@@ -88,14 +95,11 @@ class Exchange(Holder):
 
     def enter(self, guards: tuple[Guarded, ...]) -> Refused | None:
         """Ask the breakers of a route before its view has run."""
-        self._guards = guards
         try:
             for guard in guards:
-                guard.enter(self)
+                guard.enter(self, access_checked=False)
         except CallRejectedError as refusal:
             return self.raised_by_view(refusal)
-        finally:
-            self.guarded = False  # the view's own checks of access are still to come
         return None
 
     def raised_by_view(self, error: BaseException) -> Refused | None:
@@ -108,12 +112,10 @@ class Exchange(Holder):
     def left_view(self, error: Exception) -> Refused | None:
         """An exception has left the view, which is answered if it is a refusal, or a failure that a plan answers."""
         refused = self.raised_by_view(error)
-        if isinstance(self.trouble, CallRejectedError):
-            if any(guard.name == self.trouble.breaker for guard in self._guards):
-                self.guarded = True  # a view checks access before it calls its own route's breakers
-            return refused
         if self.met is not None and not self.guarded:
             self.guarded = passed_through(error, *self._view())
+        if refused is not None:
+            return refused
         self.trouble = failure_raised(self, error)
         self.passed_over = self.trouble is None
         return None if self.trouble is None else Refused()
@@ -129,7 +131,7 @@ class Exchange(Holder):
         if self.passed_over:
             return None
         if self.met is not None and not self.guarded:
-            self.guarded = checks_nothing_outside(self._view()[0])
+            self.guarded = checks_nothing_outside(*self._view())
         return failure_answered(self, response.status_code, response.get("Retry-After"))
 
     def replace(self, response: HttpResponseBase) -> None:

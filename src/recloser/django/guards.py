@@ -16,6 +16,7 @@ from django.http import HttpRequest
 from recloser.config.declaration import Occasion
 from recloser.django.exchange import Exchange, present
 from recloser.django.faults import FAULTS
+from recloser.django.layers import stranger
 from recloser.http.declared import PlanForm
 from recloser.http.guarded import GUARDS, Guarded, guards_of
 from recloser.http.wrapping import around_coroutine, around_function, layers
@@ -50,6 +51,9 @@ def guard(
     On a class, `@method_decorator(guard("inventory"), name="dispatch")` guards its handlers, after the checks of
     its `dispatch` (mixins, DRF's authentication, permissions and throttles).
 
+    Above a decorator that may check access, a project's own say, it refuses with a public response of the past or a
+    503; the whole plan answers what comes out of the view itself.
+
     Failures are the exceptions that the breaker's policy counts, and answers with 5xx or 429. Other 4xx, `Http404`,
     `PermissionDenied`, invalid input and clients that went away are ignored.
 
@@ -68,6 +72,7 @@ class Guard:
 
     Attributes:
         place: The last view that it decorated, for messages.
+        above: What may check access below it there; `None` if nothing does.
     """
 
     def __init__(
@@ -78,6 +83,7 @@ class Guard:
         self.record = record
         self.on = on
         self.place = "guard"
+        self.above: object | None = None
         self._of_methods: dict[object, Guarded] = {}
 
     def __repr__(self) -> str:
@@ -90,7 +96,7 @@ class Guard:
             TypeError: It is neither, or it would be asked before checks of access.
         """
         bound = _instance_of(view)
-        if getattr(view, "__name__", "") == "dispatch" and (bound is not None or "." in view.__qualname__):
+        if _is_dispatch(view, bound):
             wrapper, guarded = self._around_dispatch(view, bound), self.guarded()
         else:
             self._refuse_wrong_places(view)
@@ -103,6 +109,7 @@ class Guard:
             self.place = (
                 "method_decorator" if by_method_decorator else f"{view.__module__}.{view.__qualname__}"
             )
+            self.above = None if _is_dispatch(view, bound) else stranger(view)
             setattr(wrapper, _GUARD, self)
             _keep_annotations(wrapper, view)
             _in_code.add(self)
@@ -118,7 +125,8 @@ class Guard:
         return guarded or self._of_methods.setdefault(key, self.guarded())
 
     def _refuse_wrong_places(self, view: object) -> None:
-        if not isinstance(view, (partial, FunctionType)):
+        # A partial has a name where it was made by `method_decorator`.
+        if not (isinstance(view, (partial, FunctionType)) and hasattr(cast("object", view), "__qualname__")):
             raise TypeError(
                 f"{self!r} guards functions and methods, not {view!r}; "
                 "on a class write @method_decorator(guard(...), name='dispatch')"
@@ -150,11 +158,13 @@ def guards_in_code() -> list[Guard]:
 
 
 def around(guarded: Guarded, view: Callable[P, R]) -> Callable[P, R]:
-    """Wrap a function of either kind."""
+    """Wrap a function of either kind; what may check access inside it has not been asked yet."""
+    access_checked = stranger(view) is None
     if iscoroutinefunction(view):  # pyright: ignore[reportDeprecated]
         coroutine = cast("Callable[P, Awaitable[R]]", view)
-        return cast("Callable[P, R]", around_coroutine(guarded, _exchange, coroutine))
-    return around_function(guarded, _exchange, view)
+        wrapper = around_coroutine(guarded, _exchange, coroutine, access_checked=access_checked)
+        return cast("Callable[P, R]", wrapper)
+    return around_function(guarded, _exchange, view, access_checked=access_checked)
 
 
 def _exchange(guarded: Guarded) -> Exchange:
@@ -173,6 +183,13 @@ def _keep_annotations(wrapper: object, view: Callable[..., object]) -> None:
     if any(isinstance(value, str) for value in getattr(function, "__annotations__", {}).values()):
         with suppress(Exception):
             wrapper.__signature__ = inspect.signature(function, eval_str=True)  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _is_dispatch(view: Callable[..., object], bound: object) -> bool:
+    if getattr(view, "__name__", "") != "dispatch":
+        return False
+    owner = view.__qualname__.rpartition(".")[0]
+    return bound is not None or not (owner.endswith("<locals>") or not owner)
 
 
 def _instance_of(view: Callable[..., object]) -> object:

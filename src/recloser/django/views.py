@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 import traceback
 from types import FunctionType
+from typing import Any
 
+from django.views import View
+
+from recloser.django.layers import closed_over, innermost, module_of, stranger
 from recloser.http.guarded import Guarded, guards_of
+
+_OF_A_CLASS = View.as_view().__code__
 
 
 def view_guards(view: object, method: str) -> tuple[Guarded, ...]:
@@ -23,19 +28,36 @@ def passed_through(error: BaseException, view: object, method: str) -> bool:
 
     Decorators, mixins and an API's permissions check access before they call that.
     """
-    behind, handler = _behind(view, method)
-    own = view if behind is None else getattr(behind, handler, None) or getattr(behind, "get", None)
-    code: object = getattr(inspect.unwrap(own), "__code__", None) if callable(own) else None
-    return code is not None and any(
-        frame.f_code is code for frame, _ in traceback.walk_tb(error.__traceback__)
+    function = innermost(_own(view, method))
+    return function is not None and any(
+        frame.f_code is function.__code__ for frame, _ in traceback.walk_tb(error.__traceback__)
     )
 
 
-def checks_nothing_outside(view: object) -> bool:
-    """Tell whether a view is a plain function without decorators, so that whatever it answers comes out of itself."""
+def checks_nothing_outside(view: object, method: str) -> bool:
+    """Tell whether nothing that may check access stands around a view's own function: all comes out of itself."""
+    behind, _ = _behind(view, method)
+    if behind is None:
+        return stranger(view) is None
     return (
-        isinstance(view, FunctionType) and not hasattr(view, "__wrapped__") and _behind(view, "")[0] is None
+        isinstance(view, FunctionType)
+        and view.__code__ is _OF_A_CLASS
+        and getattr(behind, "setup", None) is View.setup
+        and stranger(getattr(behind, "dispatch", None)) is None
+        and innermost(getattr(behind, "dispatch", None)) is View.dispatch
+        and stranger(_own(view, method)) is None
     )
+
+
+def _own(view: object, method: str) -> object:
+    behind, handler = _behind(view, method)
+    if behind is not None:
+        return getattr(behind, handler, None) or getattr(behind, "get", None)
+    if module_of(view) != "ninja.operation":
+        return view
+    paths: list[Any] = [cell for cell in closed_over(view) if hasattr(cell, "operations")]
+    operations = (operation for path in paths for operation in path.operations)
+    return next((one.view_func for one in operations if method.upper() in one.methods), None)
 
 
 def _behind(view: object, method: str) -> tuple[object, str]:

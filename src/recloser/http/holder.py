@@ -230,7 +230,8 @@ class Holder(Scope):
         """Choose the plan that answers a refusal or a failure.
 
         Where none of the route's guards was reached, it came from a dependency before them: access may not have been
-        checked, so that only public responses may be served.
+        checked, so that only public responses may be served. The same holds for a guard that refused early, also by the
+        breaker's own plan; where no guard stands, that answers for the breaker's calls wherever they are made.
 
         Returns:
             The plan of the guard of this breaker, of any guard, of the breaker itself, or the default.
@@ -239,10 +240,9 @@ class Holder(Scope):
             (breaker, plan) for breaker, plan in (*(self.met or ()), *self.route()) if plan is not None
         ]
         own = [plan for breaker, plan in given if breaker == error.breaker]
-        if not given:
-            return self.responder.plan_of(error.breaker)
-        plan = own[0] if own else given[0][1]
-        return plan if self.met is not None and self.guarded else plan.public()
+        plan = own[0] if own else given[0][1] if given else self.responder.plan_of(error.breaker)
+        is_checked = not given if self.met is None else self.guarded
+        return plan if is_checked else plan.public()
 
     def route(self) -> Iterable[Met]:
         """Return the breakers and plans of the route's guards, reached or not, outermost first."""
