@@ -15,6 +15,7 @@ from django.contrib.auth.models import Permission, User
 from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
 from django.db import DatabaseError
+from django.http import HttpResponse
 from django.test import Client
 from django.urls import path
 from django.utils import timezone
@@ -167,6 +168,37 @@ def test_action_says_upon_what(clients: dict[str, Client], epoch: str):
 
     assert (response.status_code, registry["inventory"].state) == (400, "closed")
     assert 'class="errornote"' in response.content.decode()
+
+
+def fields(page: HttpResponse) -> dict[str, str]:
+    """What the page's form says of itself."""
+    return dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]+)"', page.content.decode()))
+
+
+def test_second_operator_is_told_of_the_first(clients: dict[str, Client]):
+    """Without a store too: who acts upon a page that another has outdated is told what the breaker has become."""
+    seen = fields(clients["controller"].get(PAGE))
+    other = client_of("other", "control_breaker")
+    other.post(action("open"), {"reason": "a migration", **fields(other.get(PAGE))})
+
+    response = clients["controller"].post(action("close"), {"reason": "all is well", **seen})
+
+    assert (response.status_code, registry["inventory"].mode.mode) == (409, "forced_open")
+    assert "it is open now, mode forced open by other: a migration; nothing was done" in unescape(
+        response.content.decode()
+    )
+    clients["controller"].post(action("close"), {"reason": "all is well", **fields(response)})
+    assert registry["inventory"].mode.mode == "forced_closed"
+
+
+def test_page_of_another_worker_acts_upon_this_one(clients: dict[str, Client]):
+    """Without a store its epochs say nothing here."""
+    seen = {**fields(clients["controller"].get(PAGE)), "worker": "1 on elsewhere"}
+    registry["inventory"].force_open(by="ann", reason="a drill")
+
+    clients["controller"].post(action("auto"), {"reason": "done", **seen})
+
+    assert registry["inventory"].mode.mode == "auto"
 
 
 def test_loss_of_the_store_is_told(clients: dict[str, Client], monkeypatch: pytest.MonkeyPatch):

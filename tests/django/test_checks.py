@@ -10,10 +10,13 @@ from typing import Any
 
 import django
 import pytest
+from django.core.cache import caches
 from django.core.checks import CheckMessage, run_checks
 from django.test import override_settings
 
-from recloser.django import breaker, guard
+from recloser.core.errors import ConfigurationError
+from recloser.deferred import Queue
+from recloser.django import breaker, guard, registry
 from recloser.django.checks import TAG
 from recloser.django.lazy import NAMES_ASKED_FOR
 
@@ -123,6 +126,36 @@ def test_e004_unknown_breaker_of_a_backend(settings):
         f"{place} is wrong: got 'mail'.",
     ]
     assert "did you mean 'inventory'" in messages[0].hint
+
+
+@pytest.mark.parametrize("name", [["cache"], {"name": "cache"}, 7], ids=str)
+def test_e004_a_backends_breaker_is_no_name(settings, name: object):
+    """E004: what stands in its place is told, whatever it is; Django's own checks can make the backends."""
+    options = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "BREAKER": name}
+    settings.CACHES = {"default": {"BACKEND": "recloser.django.cache.BreakerCache", "OPTIONS": options}}
+    if django.VERSION >= (6, 1):
+        mailer = {"BACKEND": "recloser.django.mail.EmailBackend", "OPTIONS": {"breaker": name}}
+        settings.MAILERS = {"default": mailer}
+
+    run_checks(tags=["caches"], include_deployment_checks=True)
+    messages = found("E004")
+
+    assert messages[0].msg == f"""CACHES["default"]["OPTIONS"]["BREAKER"] is wrong: got {name!r}."""
+    assert len(messages) == (2 if django.VERSION >= (6, 1) else 1)
+    assert caches["default"]
+
+
+def test_wrong_setting_is_listed_although_a_queue_needs_it(tmp_path: Path):
+    """A task is declared where modules are imported: a wrong RECLOSER is no traceback there, but told by the check."""
+    tasks = []
+    with override_settings(RECLOSER={"BREKERS": {}}):
+        queue = Queue(tmp_path / "jobs.db", registry)
+        tasks.append(queue.task("inventory")(lambda job: None))
+        [message] = found("E002")
+
+    assert "BREKERS" in message.msg
+    with pytest.raises(ConfigurationError, match="did you mean 'inventory'"):
+        queue.task("inventroy", name="other")(lambda job: None)
 
 
 @pytest.mark.parametrize(

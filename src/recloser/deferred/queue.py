@@ -125,15 +125,21 @@ class Queue:
 
         def decorator(function: Function) -> Task:
             own = name or function.__name__
-            if breaker not in self.breakers:
-                fix = f"must name a breaker{nearest(breaker, dict.fromkeys(self.breakers))}"
-                raise ConfigurationError([Problem(f"the task {own!r}: breaker", repr(breaker), fix)])
+            if (wrong := self._unknown(breaker)) is not None:
+                raise ConfigurationError([Problem(f"the task {own!r}: breaker", repr(breaker), wrong)])
             if own in self.tasks:
                 raise ConfigurationError([Problem("a task's name", repr(own), "must be its own")])
             self.tasks[own] = task = Task(self, own, breaker, function)
             return task
 
         return decorator
+
+    def _unknown(self, breaker: str) -> str | None:
+        try:
+            known = dict.fromkeys(self.breakers)
+        except ConfigurationError:  # Django's, at import: its checks tell all that is wrong with the settings
+            return None
+        return None if breaker in known else f"must name a breaker{nearest(breaker, known)}"
 
     # -- submitting ------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from django.views.decorators.csrf import csrf_protect
 from recloser.core.log import logger
 from recloser.core.state import LATEST, Epoch
 from recloser.django import description
-from recloser.django.description import FLEET_SECONDS, page_note, reach
+from recloser.django.description import FLEET_SECONDS, page_note, reach, this_process
 from recloser.django.lazy import registry
 from recloser.django.models import Breaker
 from recloser.django.operations import OPERATIONS
@@ -48,6 +48,7 @@ class ActionForm(forms.Form):
         help_text="When a forced or shadow mode ends by itself; without it, somebody has to end it.",
     )
     epoch = forms.CharField()
+    worker = forms.CharField(required=False)
 
     def clean_reason(self) -> str:
         """Keep to one line: the reason stands in logs and tables."""
@@ -221,6 +222,7 @@ class BreakerAdmin(_ModelAdmin):
             "title": name,
             **description.of_breaker(told["breaker"]),
             "form": form,
+            "worker": this_process(),
             "may_control": self.has_change_permission(request),
             "operations": [
                 (self._url("operate", name, word), *LABELS[action]) for word, action in OPERATIONS.items()
@@ -256,14 +258,14 @@ class BreakerAdmin(_ModelAdmin):
 def _steer(name: str, action: Action, by: str, wish: Mapping[str, Any]) -> bool:
     registry.ready(FLEET_SECONDS)
     # Without a store in common, the page may be that of another worker, whose epochs are others.
-    is_shared = registry.store_health.connection is Connection.UP
+    is_known = registry.store_health.connection is Connection.UP or wish["worker"] == this_process()
     return registry.steer(
         name,
         action,
         by=by,
         reason=wish["reason"],
         until=wish["until"] if action.may_end else None,
-        expected=wish["epoch"] if is_shared else None,
+        expected=wish["epoch"] if is_known else None,
     )
 
 

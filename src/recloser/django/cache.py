@@ -22,7 +22,7 @@ from django.utils.module_loading import import_string
 from recloser.core.errors import CallRejectedError
 from recloser.core.log import logger
 from recloser.core.outcome import Outcome
-from recloser.django.lazy import breaker
+from recloser.django.lazy import breaker_of_setting
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ class BreakerCache(BaseCache):
                 'BreakerCache needs the backend that it asks: OPTIONS["BACKEND"] must be its dotted path, such as '
                 f"'django.core.cache.backends.redis.RedisCache', got {path!r}"
             )
-        self._breaker = breaker(options.pop("BREAKER", DEFAULT_BREAKER))
+        self._breaker = breaker_of_setting(options.pop("BREAKER", DEFAULT_BREAKER))
         self._inner: BaseCache = import_string(path)(location, {**params, "OPTIONS": options})
 
     def __getattr__(self, name: str) -> Any:

@@ -36,9 +36,14 @@ def one(name: str) -> Document:
     return detail(look(registry, FLEET_SECONDS), name)
 
 
+def this_process() -> str:
+    """Name this process among all of the site's."""
+    return f"{os.getpid()} on {socket.gethostname()}"
+
+
 def page_note(told: Document) -> str:
     """Say whose circuits a page shows, and whom an action on it reaches."""
-    here = f"This is worker process {os.getpid()} on {socket.gethostname()} alone"
+    here = f"This is worker process {this_process()} alone"
     store = told["store"]
     if store["connection"] == Connection.NONE:
         return f"{here}: without a shared store each worker decides by itself, and an action here reaches this one only."
@@ -50,7 +55,7 @@ def page_note(told: Document) -> str:
 
 def command_note(told: Document) -> str:
     """Say whose circuits a command shows."""
-    here = f"This is the command's own process ({os.getpid()} on {socket.gethostname()})"
+    here = f"This is the command's own process ({this_process()})"
     store = told["store"]
     if store["connection"] == Connection.NONE:
         return (

@@ -96,7 +96,18 @@ def breaker(name: str) -> CircuitBreaker:
 
     Args:
         name: The breaker's; `manage.py check` reports unknown ones.
+
+    Raises:
+        TypeError: It is no name.
     """
+    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance] - settings may hold anything
+        raise TypeError(f"a breaker's name must be a str, such as 'payments', got {name!r}")
     NAMES_ASKED_FOR[name] = None
     lazy: Any = LazyBreaker(name)
+    return cast("CircuitBreaker", lazy)
+
+
+def breaker_of_setting(name: object) -> CircuitBreaker:
+    """Stand for a breaker that another setting names: the checks look there, so that nothing is raised here."""
+    lazy: Any = LazyBreaker(name if isinstance(name, str) else repr(name))
     return cast("CircuitBreaker", lazy)

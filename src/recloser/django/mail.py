@@ -18,7 +18,7 @@ from django.utils.module_loading import import_string
 
 from recloser.core.errors import CallRejectedError
 from recloser.core.permit import Permit
-from recloser.django.lazy import breaker as breaker_of
+from recloser.django.lazy import breaker_of_setting
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ class EmailBackend(BaseEmailBackend):
             kwargs.setdefault("alias", None)
         super().__init__(**{name: value for name, value in kwargs.items() if name == "alias"})
         self.fail_silently = fail_silently
-        self._breaker = breaker_of(breaker or self.breaker)
+        self._breaker = breaker_of_setting(breaker or self.breaker)
         # It must not hide from the breaker what fails.
         self._inner: BaseEmailBackend = import_string(backend or self.backend)(**kwargs)
 

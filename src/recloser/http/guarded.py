@@ -11,7 +11,7 @@ from recloser.config.plans import ON_ALONE_FIX, ON_FIX, occasions
 from recloser.core.driver import Driver
 from recloser.core.errors import ConfigurationError, Problem
 from recloser.core.permit import Permit, acquire
-from recloser.core.policy import nearest
+from recloser.core.policy import nearest, shown
 from recloser.http.declared import PlanForm, defers, read_plan
 from recloser.http.fault import Faults
 from recloser.http.holder import Hold, Holder, Met, Terms
@@ -177,8 +177,8 @@ def guards_of(endpoint: object) -> tuple[Guarded, ...]:
     return guards
 
 
-def unknown(responder: Responder, path: str, name: str) -> Problem:
-    """Say that no breaker has this name, and which one may be meant."""
+def unknown(responder: Responder, path: str, name: object) -> Problem:
+    """Say that no breaker has this name, if it is one at all, and which one may be meant."""
     declared = responder.registry.declared
     known = ", ".join(declared) or "none"
-    return Problem(path, repr(name), f"must name a declared breaker ({known}){nearest(name, declared)}")
+    return Problem(path, shown(name), f"must name a declared breaker ({known}){nearest(str(name), declared)}")

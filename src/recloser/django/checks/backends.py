@@ -14,8 +14,8 @@ from recloser.django.cache import DEFAULT_BREAKER, BreakerCache
 from recloser.django.mail import EmailBackend
 
 
-def named() -> Iterator[tuple[str, str]]:
-    """Go through the settings of caches and mail that ask a breaker: where it is named, and its name."""
+def named() -> Iterator[tuple[str, object]]:
+    """Go through the settings of caches and mail that ask a breaker: where it is named, and what stands there."""
     caches: Mapping[str, Mapping[str, Any]] = settings.CACHES
     options: Mapping[str, Any]
     for alias, cache in caches.items():

@@ -25,7 +25,9 @@ def check_code(**_: object) -> list[CheckMessage]:
     responder, breakers = found.responder, found.registry.declaration.breakers
     asked_for = [(f"breaker({name!r})", name) for name in NAMES_ASKED_FOR]
     problems = [
-        unknown(responder, place, name) for place, name in [*named(), *asked_for] if name not in breakers
+        unknown(responder, place, name)
+        for place, name in [*named(), *asked_for]
+        if not (isinstance(name, str) and name in breakers)
     ]
     messages: list[CheckMessage] = []
     list(views())  # guards are known once the modules of the views are imported
