@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Self
 
@@ -47,6 +48,19 @@ class Client:
 def empty_wrapper(function: Callable[..., object]) -> Callable[..., object]:
     def wrapper(*args, **kwargs):
         return function(*args, **kwargs)
+
+    return wrapper
+
+
+def clocked(function: Callable[[int], object]) -> Callable[[int], object]:
+    """A wrapper that looks at the clock before and after, and does nothing with it."""
+    clock = time.monotonic
+
+    def wrapper(amount):
+        clock()
+        result = function(amount)
+        clock()
+        return result
 
     return wrapper
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
 from functools import lru_cache, update_wrapper
+from math import inf
 from types import CodeType, FunctionType, MethodType
 from typing import Any, Final
 
@@ -82,8 +83,7 @@ def _plain(driver: Driver, function: Function, *, asynchronous: bool) -> Functio
     if driver.policy.failure_if is not None:
         tail = "returned"
     else:
-        timed = "measured" if driver.durations is not None else "timed"
-        tail = timed if driver.times else "rolling" if driver.rolls else "tick"
+        tail = _timed(driver) if driver.times else "rolling" if driver.rolls else "tick"
     make = _maker(parameters, arguments, tail, driver.times, asynchronous)
     note = driver.durations.note if driver.durations is not None else None
     wrapper: Function = make(driver, driver.machine, function, driver.clock, note)
@@ -93,6 +93,12 @@ def _plain(driver: Driver, function: Function, *, asynchronous: bool) -> Functio
         wrapper.__defaults__ = function.__defaults__
         wrapper.__kwdefaults__ = function.__kwdefaults__
     return wrapper
+
+
+def _timed(driver: Driver) -> str:
+    if driver.durations is None:
+        return "timed"
+    return "timed and measured" if driver.slow_after < inf else "measured"
 
 
 # Each variable of `make` that the wrapper uses costs time in each call: what is no breaker's own is a global.
@@ -140,6 +146,14 @@ _TAILS: Final = {
             _rc_driver.succeeded(_rc_record, _rc_started, _rc_now)
 """,
     "measured": """\
+        _rc_now = _rc_clock()
+        if _rc_now < _rc_machine.next_look:
+            _rc_record()
+            _rc_note(_rc_now - _rc_started)
+        else:
+            _rc_driver.succeeded(_rc_record, _rc_started, _rc_now)
+""",
+    "timed and measured": """\
         _rc_now = _rc_clock()
         _rc_took = _rc_now - _rc_started
         if _rc_now < _rc_machine.next_look and _rc_took < _rc_driver.slow_after:

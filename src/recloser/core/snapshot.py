@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import inf
+from typing import NamedTuple
 
 from recloser.core.driver import Driver
 from recloser.core.durations import Histogram
@@ -13,8 +13,7 @@ from recloser.core.state import Epoch, Override, State
 from recloser.core.window import CallCounter, Counts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """What a breaker has counted and decided.
 
     Attributes:
@@ -123,5 +122,4 @@ def _read(driver: Driver, now: float, window: Counts) -> Snapshot:
 
 
 def _numbers(counters: Mapping[Rejection, CallCounter]) -> dict[Rejection, int]:
-    numbers = {reason: counter.read() for reason, counter in list(counters.items())}
-    return {reason: number for reason, number in numbers.items() if number}
+    return {reason: number for reason, counter in list(counters.items()) if (number := counter.read())}

@@ -11,6 +11,7 @@ from recloser.retry import BudgetCounts
 
 SERVICE: Final = "service_name"
 
+REASONS: Final = tuple(Rejection)
 STATE_NUMBERS: Final = {State.CLOSED: 0, State.OPEN: 1, State.HALF_OPEN: 2}
 MODE_NUMBERS: Final = {Mode.AUTO: 0, Mode.FORCED_OPEN: 1, Mode.FORCED_CLOSED: 2, Mode.SHADOW: 3}
 # Where several breakers share a label, the one that troubles callers most is told.
@@ -113,7 +114,7 @@ SERIES: Final = (
     Series(CALLS, "failure"),
     Series(CALLS, "ignored"),
     Series(SLOW),
-    *(Series(REJECTIONS, reason) for reason in Rejection),
+    *(Series(REJECTIONS, reason) for reason in REASONS),
     Series(SHADOW_REJECTIONS),
     Series(PROBES),
     Series(TRANSITIONS, State.OPEN),
@@ -133,7 +134,7 @@ def counters(snapshot: Snapshot, retries: BudgetCounts) -> tuple[int, ...]:
         snapshot.failures,
         snapshot.ignored,
         snapshot.slow,
-        *(rejected.get(reason, 0) for reason in Rejection),
+        *[rejected.get(reason, 0) for reason in REASONS],
         sum(snapshot.would_reject.values()),
         snapshot.probes,
         snapshot.opened,

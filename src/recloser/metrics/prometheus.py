@@ -7,6 +7,7 @@ every second (see `multiprocess`).
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from functools import partial
 from threading import RLock
@@ -14,7 +15,7 @@ from typing import Any, ClassVar, Final
 
 from recloser.core.durations import Histogram
 from recloser.metrics.catalogue import DEGRADED, DURATION, GAUGES, SERIES, SERVICE, STORE, Metric
-from recloser.metrics.readings import Ledger, fleet, gauges
+from recloser.metrics.readings import Ledger, Reading, Totals, fleet, gauges
 from recloser.registry import Registry
 
 try:
@@ -23,7 +24,7 @@ try:
         CollectorRegistry,
         make_asgi_app,  # pyright: ignore[reportUnknownVariableType]
     )
-    from prometheus_client.exposition import choose_encoder
+    from prometheus_client.exposition import gzip_accepted
     from prometheus_client.metrics_core import Metric as Family
     from prometheus_client.multiprocess import MultiProcessCollector
     from prometheus_client.registry import Collector
@@ -35,6 +36,7 @@ except ModuleNotFoundError as missing:
     ) from missing
 
 from recloser.metrics.multiprocess import Publisher, bounds, shares_files
+from recloser.metrics.rendering import rendering
 
 Message = MutableMapping[str, Any]
 ASGIApp = Callable[
@@ -42,6 +44,7 @@ ASGIApp = Callable[
 ]
 
 _METRICS: Final = (*GAUGES, *dict.fromkeys(series.metric for series in SERIES), DURATION, DEGRADED, *STORE)
+NAMES: Final = tuple(metric.name for metric in _METRICS)
 
 
 class BreakerCollector(Collector):
@@ -53,6 +56,7 @@ class BreakerCollector(Collector):
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._told: dict[str, tuple[Totals, list[Sample]]] = {}
 
     def describe(self) -> Iterable[Family]:
         """Name what is collected, so that nothing is registered twice."""
@@ -61,18 +65,16 @@ class BreakerCollector(Collector):
     def collect(self) -> Iterable[Family]:
         """Read everything."""
         families = {metric.name: _family(metric) for metric in _METRICS}
-        readings = self._ledger.read()
-        for reading in readings:
+        counted: list[list[Sample]] = []
+        for reading in self._ledger.read():
+            labels = {SERVICE: reading.name}
             for metric, value, _ in gauges(reading):
-                families[metric.name].samples.append(Sample(metric.name, {SERVICE: reading.name}, value))
+                families[metric.name].samples.append(Sample(metric.name, labels, value))
             if reading.totals.durations is not None:
-                families[DURATION.name].samples += _buckets({SERVICE: reading.name}, reading.totals.durations)
-        for place, (metric, own) in enumerate(SERIES):
-            name, labels = f"{metric.name}_total", {metric.label: own} if own else {}
-            families[metric.name].samples += [
-                Sample(name, {SERVICE: reading.name, **labels}, reading.totals.counts[place])
-                for reading in readings
-            ]
+                families[DURATION.name].samples += _buckets(labels, reading.totals.durations)
+            counted.append(self._counted(reading))
+        for (metric, _), samples in zip(SERIES, zip(*counted, strict=True), strict=False):
+            families[metric.name].samples += samples
         families[DEGRADED.name].samples += [
             Sample(f"{DEGRADED.name}_total", {SERVICE: breaker, DEGRADED.label: strategy}, number)
             for (breaker, strategy), number in self._ledger.degraded().items()
@@ -80,6 +82,17 @@ class BreakerCollector(Collector):
         for metric, value, _ in fleet(self._ledger):
             families[metric.name].samples.append(Sample(metric.name, {}, value))
         return [family for family in families.values() if family.samples]
+
+    def _counted(self, reading: Reading) -> list[Sample]:
+        """Tell a label's counters, in the order of `SERIES`; most breakers are idle most of the time."""
+        totals, samples = self._told.get(reading.name) or (None, _zeros(reading.name))
+        if totals is not reading.totals:
+            samples = [
+                sample if sample.value == number else Sample(sample.name, sample.labels, number)
+                for sample, number in zip(samples, reading.totals.counts, strict=True)
+            ]
+            self._told[reading.name] = reading.totals, samples
+        return samples
 
 
 def instrument(registry: Registry) -> Callable[[], None]:
@@ -125,8 +138,7 @@ def exposition(registry: Registry, accept: str = "") -> tuple[bytes, str]:
     Returns:
         The body and its `Content-Type`.
     """
-    encode, content_type = choose_encoder(accept)
-    return encode(_collected(registry)), content_type
+    return _exposition(_collected(registry), accept)
 
 
 class MetricsApp:
@@ -147,8 +159,18 @@ class MetricsApp:
         send: Callable[[Message], Awaitable[None]],
     ) -> None:
         """Answer one scrape."""
-        app: ASGIApp = make_asgi_app(_collected(self._registry))  # pyright: ignore[reportUnknownVariableType]
-        await app(scope, receive, send)
+        collected = _collected(self._registry)
+        if scope.get("query_string"):  # which may ask for some metrics by name
+            app: ASGIApp = make_asgi_app(collected)  # pyright: ignore[reportUnknownVariableType]
+            await app(scope, receive, send)
+            return
+        body, content_type = _exposition(collected, _field(scope, b"accept"))
+        headers = [(b"content-type", content_type.encode())]
+        if gzip_accepted(_field(scope, b"accept-encoding")):
+            body = gzip.compress(body, 1)  # the best level takes longer than all the rest
+            headers.append((b"content-encoding", b"gzip"))
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
 
 _changing: Final = RLock()
@@ -210,6 +232,22 @@ def _collected(registry: Registry) -> CollectorRegistry:
         if registry not in export.ledger.registries:
             export.ledger.add(registry)
     return export.publish()
+
+
+def _exposition(collected: CollectorRegistry, accept: str) -> tuple[bytes, str]:
+    text, content_type = rendering(accept, NAMES)
+    return text.write(collected), content_type
+
+
+def _field(scope: Message, name: bytes) -> str:
+    return ",".join(value.decode("latin-1") for key, value in scope["headers"] if key == name)
+
+
+def _zeros(breaker: str) -> list[Sample]:
+    return [
+        Sample(f"{metric.name}_total", {SERVICE: breaker} | ({metric.label: own} if own else {}), 0)
+        for metric, own in SERIES
+    ]
 
 
 def _family(metric: Metric) -> Family:

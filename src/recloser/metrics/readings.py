@@ -127,7 +127,11 @@ class Ledger:
         return counts
 
     def _label(self, name: str) -> str:
-        if name in self._origins or any(name in registry.declared for registry in self.registries):
+        if (
+            name in self._totals
+            or name in self._origins
+            or any(name in registry.declared for registry in self.registries)
+        ):
             return name
         if len(self._origins) < MAX_ORIGINS and name != OTHERS:
             self._origins.add(name)
@@ -140,7 +144,8 @@ class Ledger:
         after = _at_least(Totals(counters(snapshot, retry.counts(breaker)), snapshot.durations), before)
         total = self._totals.setdefault(label, NOTHING)
         if after != before:
-            self._totals[label] = _sum(total, after, before)
+            # Nearly always a label is one breaker's.
+            self._totals[label] = after if total is before else _sum(total, after, before)
             self._seen[breaker] = after
         return label
 
