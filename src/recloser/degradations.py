@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from _thread import RLock  # `threading` only wraps it
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
@@ -20,14 +20,23 @@ class Degradations:
 
     Breakers made per origin come and go: once 4096 pairs of names are counted, further ones are counted under the
     breaker `"*"`.
+
+    Attributes:
+        expected: The pairs that some plan has room for, at zero, whether or not such an answer was given.
     """
 
     def __init__(self) -> None:
         self._lock = RLock()
         self._counts: dict[tuple[str, str], int] = {}
         self._listeners: tuple[tuple[Listener], ...] = ()
+        self.expected: Mapping[tuple[str, str], int] = {}
         fork.watch(self)
         living.memories.add(self)
+
+    def expect(self, breaker: str, strategies: Iterable[str]) -> None:
+        """Say which strategies may answer for a breaker, so that metrics tell of them before the first one does."""
+        with self._lock:
+            self.expected = {**self.expected, **{(breaker, strategy): 0 for strategy in strategies}}
 
     def note(self, breaker: str, strategy: str) -> None:
         """Count one answer.

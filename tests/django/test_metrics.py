@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -40,6 +41,30 @@ def test_a_line_of_the_urlconf_offers_metrics(measured: Client):
     assert state(measured, "payments") == 0
     trip("payments")
     assert state(measured, "payments") == 1
+
+
+def test_what_plans_may_answer_is_there_from_the_first_scrape(measured: Client):
+    """At zero: what ROUTES declares, what guards in the code of views say, and 503 everywhere."""
+    text = measured.get("/metrics").content.decode()
+    told = re.findall(r'circuit_breaker_degraded_total\{service_name="(.+)",strategy="(.+)"\} (.+)', text)
+    assert {(breaker, strategy) for breaker, strategy, _ in told} >= {
+        ("inventory", "unavailable"),
+        ("inventory", "defer"),
+        ("payments", "unavailable"),
+    }
+    assert {number for *_, number in told} == {"0.0"}
+
+
+def test_a_declared_plan_is_there_before_its_route_is_asked(measured: Client, settings):
+    """What ROUTES declares needs no request to be known."""
+    plan = [{"stale": 60}, {"json": {}}]
+    settings.RECLOSER = {
+        "BREAKERS": {"fresh": {}},
+        "ROUTES": {"/fresh": {"breakers": ["fresh"], "plan": plan}},
+    }
+    text = measured.get("/metrics").content.decode()
+    for strategy in ("stale", "json", "unavailable"):
+        assert f'circuit_breaker_degraded_total{{service_name="fresh",strategy="{strategy}"}} 0.0' in text
 
 
 def test_openmetrics_is_spoken_to_whom_it_is_told(measured: Client):

@@ -25,10 +25,10 @@ def clock() -> Clock:
 def make(clock: Clock) -> Callable[..., Registry]:
     """Make registries of breakers that trip at the first failure and recover after exactly 10 s."""
 
-    def registry(**breakers: dict[str, Any]) -> Registry:
+    def registry(routes: dict[str, Any] | None = None, /, **breakers: dict[str, Any]) -> Registry:
         defaults = {"failure_threshold": 1, "recovery_timeout": 10, "recovery_jitter": 0}
         return Registry(
-            {"DEFAULTS": defaults, "BREAKERS": breakers},
+            {"DEFAULTS": defaults, "BREAKERS": breakers, "ROUTES": routes or {}},
             clock=clock,
             wall_clock=clock.of_day,
             random=lambda: 0.5,

@@ -16,7 +16,8 @@ from core.acting import fail, refused, slow, succeed
 from http_tools import TUESDAY, Clock
 from metrics.conftest import Scrape, get, parsed, value
 from recloser import Registry
-from recloser.fastapi import install
+from recloser.fastapi import guard, install
+from recloser.http import plans
 from recloser.metrics.catalogue import GAUGES, SERIES
 from recloser.metrics.prometheus import MetricsApp, exposition, instrument
 
@@ -132,6 +133,35 @@ def test_degraded_answers_are_counted_by_strategy(make: Make, exported: Export):
     registry.degraded.note("stock", "stale")
 
     assert value(scrape(), name, service_name="stock", strategy="stale") == 2
+
+
+def test_what_plans_may_answer_is_there_from_the_first_scrape(make: Make):
+    """At zero: the strategies of breakers' plans, of declared routes and of guards in code, and 503 everywhere."""
+    registry = make(
+        {"/declared": {"breakers": ["payments"], "plan": [{"stale": 60}, {"json": {}}]}},
+        stock={"plan": [{"stale": 600}]},
+        payments={},
+    )
+    app = FastAPI()
+    install(app, registry, metrics="/metrics")
+    app.get("/declared")(lambda: None)
+
+    @app.get("/in-code")
+    @guard("stock", plan=[plans.json({"quantity": None})])
+    def page() -> None: ...
+
+    try:
+        told = {
+            tuple(dict(labels).values()): number
+            for (name, labels), number in parsed(get(app, "/metrics").text).items()
+            if name == "circuit_breaker_degraded_total"
+        }
+    finally:
+        instrument(registry)()
+
+    strategies = {"stock": ("stale", "json", "unavailable"), "payments": ("stale", "json", "unavailable")}
+    expected = {frozenset({breaker, name}): 0 for breaker, names in strategies.items() for name in names}
+    assert {frozenset(pair): number for pair, number in told.items()} == expected
 
 
 def test_everything_else_is_still_exported(make: Make, exported: Export):

@@ -127,6 +127,22 @@ def test_degraded_answers_share_the_labels(make: Make, monkeypatch):
     }
 
 
+def test_answers_that_plans_have_room_for_are_told_before_any_is_given(make: Make):
+    """A rate needs a beginning; what was given beside them is told as ever, and forgetting it leaves the zeros."""
+    registry = make(stock={})
+    registry.degraded.expect("stock", ["stale", "json"])
+    registry.degraded.note("stock", "json")
+    registry.degraded.expect("stock", ["stale", "defer"])
+    zeros = dict.fromkeys([("stock", name) for name in ("unavailable", "stale", "json", "defer")], 0)
+    ledger = Ledger(registry)
+    ledger.read()
+
+    assert ledger.degraded() == {**zeros, ("stock", "json"): 1}
+    assert registry.degraded.counts() == {("stock", "json"): 1}
+    registry.degraded.forget()
+    assert ledger.degraded() == zeros
+
+
 def test_an_origin_that_lost_its_place_keeps_its_counts(make: Make, monkeypatch):
     """A breaker that was displaced, forgotten and made again counts from zero; its label does not."""
     monkeypatch.setattr(recloser.registry, "MAX_ORIGINS", 1)

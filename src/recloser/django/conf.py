@@ -102,6 +102,9 @@ def build(registry: Registry) -> Installation:
         raise ConfigurationError([*error.problems, *problems]) from None
     if problems:
         raise ConfigurationError(problems)
+    for route in routes:
+        for breaker, plan, _ in route.plans:
+            responder.expect(breaker, plan or responder.plan_of(breaker))
     return Installation(registry, responder, Routes(routes))
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
+from weakref import WeakSet
 
 from django.http import HttpRequest, HttpResponse
 
 from recloser.core.errors import ConfigurationError
 from recloser.django import conf
+from recloser.django.guards import guards_in_code
 from recloser.metrics.prometheus import exposition, instrument
+from recloser.registry import Registry
 
 
 def metrics_view() -> Callable[[HttpRequest], HttpResponse]:
@@ -19,7 +23,20 @@ def metrics_view() -> Callable[[HttpRequest], HttpResponse]:
         instrument(conf.installation().registry)
 
     def metrics(request: HttpRequest) -> HttpResponse:
-        body, content_type = exposition(conf.installation().registry, request.headers.get("Accept", ""))
+        installed = conf.installation()
+        _expect(installed)
+        body, content_type = exposition(installed.registry, request.headers.get("Accept", ""))
         return HttpResponse(body, content_type=content_type)
 
     return metrics
+
+
+_prepared: Final[WeakSet[Registry]] = WeakSet()
+
+
+def _expect(installed: conf.Installation) -> None:
+    """Let the first scrape tell of the answers that guards in the code of views may give."""
+    if installed.registry not in _prepared:
+        for guard in guards_in_code():
+            guard.guarded().bind(installed.responder)
+        _prepared.add(installed.registry)

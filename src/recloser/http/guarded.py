@@ -95,6 +95,7 @@ class Guarded:
             responder.reads_bodies |= plan.reads_body > 0
         if breaker is not None and not problems:
             answering = plan or responder.plan_of(self.name)
+            responder.expect(self.name, answering)
             self._terms = Terms(
                 breaker._driver,  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
                 (self.name, plan),

@@ -107,6 +107,12 @@ class Responder:
                 self._plans[name] = plan.prepared(self.means)
         if problems:
             raise ConfigurationError(problems)
+        for name in registry.declared:
+            self.expect(name, self.plan_of(name))
+
+    def expect(self, breaker: str, plan: Plan) -> None:
+        """Let metrics tell of a plan's answers before the first is given."""
+        self.registry.degraded.expect(breaker, (strategy.name for strategy in (*plan.strategies, plan.last)))
 
     def plan_of(self, breaker: str) -> Plan:
         """Return what answers for a breaker where no route says otherwise."""

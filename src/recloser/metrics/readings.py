@@ -118,10 +118,11 @@ class Ledger:
         return list(readings.values())
 
     def degraded(self) -> dict[tuple[str, str], int]:
-        """Count degraded answers by label and strategy."""
+        """Count degraded answers by label and strategy, also those that a plan has room for and nobody got yet."""
         counts = {(label, ALWAYS_THERE): 0 for label in list(self._totals)}
         for registry in self.registries:
-            for (breaker, strategy), number in registry.degraded.counts().items():
+            given = {**registry.degraded.expected, **registry.degraded.counts()}
+            for (breaker, strategy), number in given.items():
                 key = self._label(breaker), strategy
                 counts[key] = counts.get(key, 0) + number
         return counts
