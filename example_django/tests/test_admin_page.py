@@ -153,7 +153,7 @@ def test_an_outage_shows_on_the_page(browsing: Browsing, url: str, services: Dow
         assert state_of(page, "payments") == "open"
         page.get_by_role("link", name="payments").click()
         expect(row(page, "Why")).to_contain_text("3 consecutive failures >= 3")
-        expect(row(page, "Next probe")).to_contain_text(re.compile(r"in \d+ min"))
+        expect(row(page, "Next probe")).to_contain_text(re.compile(r"in \d+ min \d+ s"))
         expect(row(page, "Last failure")).to_contain_text("500")
 
 

@@ -366,12 +366,12 @@ def test_mode_shows_its_end(clients: dict[str, Client], settings):
         (59.4, "59 s"),
         (59.6, "59 s"),
         (60, "1 min"),
-        (3599, "59 min"),
-        (5400, "1 h"),
-        (200_000, "2 d"),
+        (3599, "59 min 59 s"),
+        (5400, "1 h 30 min"),
+        (200_000, "2 d 7 h"),
     ],
 )
-def test_durations_are_told_in_their_largest_unit(seconds: float, told: str):
+def test_durations_are_told_in_their_two_largest_units(seconds: float, told: str):
     """A state that has lasted for days does not count its seconds."""
     assert duration(seconds) == told
 

@@ -8,9 +8,8 @@ import threading
 import time
 from pathlib import Path
 
-import httpx
 from playwright.sync_api import sync_playwright
-from test_page import CHROMIUM, Site
+from test_page import CHROMIUM, Site, act
 
 SECONDS = 48.0
 BREAKERS = ("inventory", "shipping", "payments", "search", "mail", "reviews")
@@ -58,14 +57,6 @@ def photograph(site: Site, folder: Path) -> None:
 def visit(site: Site, name: str, ended: threading.Event) -> None:
     while not ended.wait(0.2):
         site.call(name)
-
-
-def act(site: Site, name: str, action: str, reason: str, duration: str) -> None:
-    bob = {"cookie": "user=bob", "sec-fetch-site": "same-origin"}
-    seen = httpx.get(f"{site.url}/breakers/b/{name}", headers=bob).json()
-    wish = {"epoch": seen["breaker"]["epoch"], "token": seen["control"]["tokens"][action]}
-    form = {"reason": reason, "for": duration, **wish}
-    httpx.post(f"{site.url}/breakers/b/{name}/{action}", data=form, headers=bob).raise_for_status()
 
 
 if __name__ == "__main__":

@@ -189,6 +189,51 @@ def test_each_action_by_mouse_and_by_keyboard(site, page, how):
         expect(form.locator('[name="epoch"]')).not_to_have_value(epoch, timeout=PATIENCE * 1000)
 
 
+def test_what_was_done_is_told_where_the_operator_looks(site, page):
+    """Above an open drawer, which covers all else; below it nothing is seen or spoken."""
+    says(page.locator("#link"), "Live")
+    row(page, "payments").locator("th a").click()
+    page.locator('dialog [name="reason"]').fill("nothing")
+    page.locator("dialog form").get_by_role("button", name="Reset").click()
+    told = page.locator("dialog #told")
+    says(told, "Reset: payments, in the whole fleet")
+    box = told.bounding_box()
+    topmost = "([x, y]) => document.elementFromPoint(x, y).id"
+    assert page.evaluate(topmost, [box["x"] + 9, box["y"] + 9]) == "told"
+    page.locator("dialog .close").click()
+    expect(page.locator("body > #told")).to_have_count(1)
+
+
+def test_news_take_nothing_from_under_the_pointer(site, page, browser):
+    """A click that lasts while its row is renewed is a click; the news come as soon as it is over."""
+    for other in visited(site, browser):
+        says(page.locator("#link"), "Live")
+        says(other.locator("#link"), "Live")
+        box = row(page, "reviews").locator("input")
+        box.hover()
+        page.mouse.down()
+        act(site, "reviews", "shadow", "news")
+        says(row(other, "reviews"), "bob: news")
+        page.mouse.up()
+        expect(box).to_be_checked()
+        says(row(page, "reviews"), "bob: news")
+    act(site, "reviews", "auto", "done")
+
+
+def act(site, name, action, reason, duration=""):
+    """What another operator does."""
+    seen = httpx.get(f"{site.url}/breakers/b/{name}", headers={"cookie": "user=bob"}).json()
+    body = {
+        "reason": reason,
+        "for": duration,
+        "epoch": seen["breaker"]["epoch"],
+        "token": seen["control"]["tokens"][action],
+    }
+    headers = {"cookie": "user=bob", "sec-fetch-site": "same-origin"}
+    answer = httpx.post(f"{site.url}/breakers/b/{name}/{action}", json=body, headers=headers)
+    assert answer.status_code == 200
+
+
 def test_enter_presses_no_button(site, page):
     """Whoever has typed a reason has not chosen an action yet."""
     says(page.locator("#link"), "Live")
@@ -233,15 +278,7 @@ def test_another_operator_was_faster(site, page):
     row(page, "mail").locator("th a").click()
     form = page.locator("dialog form")
     form.locator('[name="reason"]').fill("mine")
-    seen = httpx.get(f"{site.url}/breakers/b/mail", headers={"cookie": "user=bob"}).json()
-    body = {
-        "reason": "theirs",
-        "epoch": seen["breaker"]["epoch"],
-        "token": seen["control"]["tokens"]["shadow"],
-    }
-    headers = {"cookie": "user=bob", "sec-fetch-site": "same-origin"}
-    answer = httpx.post(f"{site.url}/breakers/b/mail/shadow", json=body, headers=headers)
-    assert answer.status_code == 200
+    act(site, "mail", "shadow", "theirs")
     form.get_by_role("button", name="Force open").click()
     says(page.locator("#told"), "mode shadow set by bob (theirs)")
 

@@ -8,9 +8,10 @@ from importlib.resources import files
 from typing import Any, Final
 
 from recloser.registry import Registry, UnknownBreakerError
-from recloser.status import page, plaintext
+from recloser.status import drawer, page, plaintext
 from recloser.status.access import Access, Authorize, Guardian, Intent
 from recloser.status.actions import LABELS, Outcome, carry_out, read_action, read_wish
+from recloser.status.frame import View
 from recloser.status.markup import link
 from recloser.status.messages import (
     Answered,
@@ -160,7 +161,7 @@ class Endpoint:
             done = parameters.get("done", "")
             told = f"{LABELS[Action(done)][0]}: done." if done in list(Action) else ""
             view = self._view(asked, access)
-            return as_html(page.one(view, found, done=told, part="part" in parameters))
+            return as_html(drawer.one(view, found, done=told, part="part" in parameters))
         if kind == "text":
             return as_text(plaintext.one(found))
         if kind == "prometheus":
@@ -246,8 +247,8 @@ class Endpoint:
             return {}
         return {action: self._guardian.token(access.actor, action) for action in Action}
 
-    def _view(self, asked: Asked, access: Access) -> page.View:
-        return page.View(asked.base, access.reader, self._tokens(access), access.has_actions, self._is_live)
+    def _view(self, asked: Asked, access: Access) -> View:
+        return View(asked.base, access.reader, self._tokens(access), access.has_actions, self._is_live)
 
 
 _TITLES: Final = {404: "Not found", 409: "Conflict", 503: "Store lost"}

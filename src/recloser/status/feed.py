@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from recloser.core.log import logger
-from recloser.status import page
+from recloser.status import live
 from recloser.status.messages import RefusedError
 from recloser.status.query import Query
 from recloser.status.sampler import Rates, Sampler
@@ -61,7 +61,7 @@ class Tick:
     def sections(self, found: Mapping[str, Any], changed: list[str]) -> dict[str, str]:
         """Make those of the page's sections that have changed."""
         if self._sections is None:
-            self._sections = page.sections(found)
+            self._sections = live.sections(found)
         return {name: self._sections[name] for name in changed}
 
     def rows(
@@ -75,8 +75,8 @@ class Tick:
             if name in names:
                 key = name, base, may_choose
                 if key not in self._rows:
-                    changes = page.changes_of(found, name)
-                    self._rows[key] = page.row(entry, base, self._rates, changes, may_choose=may_choose)
+                    changes = live.changes_of(found, name)
+                    self._rows[key] = live.row(entry, base, self._rates, changes, may_choose=may_choose)
                 made[name] = self._rows[key]
         return made
 
@@ -204,7 +204,7 @@ class Feed:
             told = {
                 "at": found["at"],
                 "order": told["order"],
-                "head": page.head(found),
+                "head": live.head(found),
                 "sections": tick.sections(
                     found, [part for part, (_, changed) in self._parts.items() if changed > heard]
                 ),

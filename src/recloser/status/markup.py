@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import pairwise
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -11,10 +12,11 @@ from recloser.status.redaction import plain
 
 Entry = Mapping[str, Any]
 
-_UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
-_BARS: Final = 20
-_BAR_HEIGHT: Final = 20
-_GAUGE_WIDTH: Final = 80
+_UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+_BARS: Final = 30
+_BAR_HEIGHT: Final = 22
+_MARK_HEIGHT: Final = 4  # of a transition, above the bars
+_GAUGE_WIDTH: Final = 120
 _ERROR: Final = 100  # characters of an error in a table; its own page has the rest
 
 
@@ -29,11 +31,13 @@ def link(base: str, *pieces: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Tell a duration in its largest whole unit."""
-    for size, unit in _UNITS:
-        if seconds >= size:
-            return f"{seconds // size:.0f} {unit}"
-    return f"{max(0.0, seconds) // 1:.0f} s"
+    """Tell a duration in its two largest units."""
+    left = max(0, int(seconds))
+    for (size, unit), (smaller, its_unit) in pairwise(_UNITS):
+        if left >= size:
+            rest = left % size // smaller
+            return f"{left // size} {unit} {rest} {its_unit}" if rest else f"{left // size} {unit}"
+    return f"{left} s"
 
 
 def queue_of(queue: Mapping[str, Any]) -> str:
@@ -132,8 +136,12 @@ def rates(entry: Entry) -> str:
     now = entry["rates"]
     if now is None:
         return ""
-    told = [f"{now['calls']:.1f} calls/s"]
-    told += [f"{now[what]:.1f} {what}/s" for what in ("failures", "rejected", "degraded") if now[what]]
+    told = [f"{now['calls']:.1f}\N{NO-BREAK SPACE}calls/s"]
+    told += [
+        f"{now[what]:.1f}\N{NO-BREAK SPACE}{what}/s"
+        for what in ("failures", "rejected", "degraded")
+        if now[what]
+    ]
     return f"<small>{text(', '.join(told))}</small>"
 
 
@@ -153,26 +161,28 @@ def sparkline(history: Sequence[Mapping[str, Any]], transitions: Sequence[float]
         for group in groups
     ]
     most = max((calls + rejected for calls, _, rejected in sums), default=0) or 1
-    bars: list[str] = []
+    start = (_BARS - len(groups)) * 4  # the present stands at the right
+    bottom = _MARK_HEIGHT + _BAR_HEIGHT
+    bars = [f'<rect class="base" x="0" y="{bottom}" width="{_BARS * 4}" height="1"/>']
     for place, (calls, failures, rejected) in enumerate(sums):
-        floor = float(_BAR_HEIGHT)
+        floor = float(bottom)
         for kind, number in (("good", calls - failures), ("bad", failures), ("refused", rejected)):
             height = round(number / most * _BAR_HEIGHT, 1)
             if height:
                 floor -= height
                 bars.append(
-                    f'<rect class="{kind}" x="{place * 4}" y="{floor:.1f}" width="3" height="{height}"/>'
+                    f'<rect class="{kind}" x="{start + place * 4}" y="{floor:.1f}" width="3" height="{height}"/>'
                 )
     first, last = history[0]["at"], history[-1]["at"]
     for at in transitions:
         if first <= at <= last and last > first:
-            x = round((at - first) / (last - first) * len(groups) * 4, 1)
-            bars.append(f'<line class="change" x1="{x}" x2="{x}" y1="0" y2="{_BAR_HEIGHT}"/>')
+            x = round(start + (at - first) / (last - first) * (len(groups) * 4 - 4), 1)
+            bars.append(f'<rect class="change" x="{x}" y="0" width="3" height="{_MARK_HEIGHT - 1}"/>')
     calls, failures, rejected = (sum(column) for column in zip(*sums, strict=True))
     label = f"Last {round(last - first)} s: {calls} calls, {failures} failed, {rejected} rejected"
-    width = _BARS * 4
+    width, height = _BARS * 4, bottom + 1
     return (
-        f'<svg class="spark" viewBox="0 0 {width} {_BAR_HEIGHT}" width="{width}" height="{_BAR_HEIGHT}" role="img" '
+        f'<svg class="spark" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
         f'aria-label="{text(label)}">{"".join(bars)}</svg>'
     )
 

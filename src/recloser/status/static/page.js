@@ -14,16 +14,25 @@ let skew = 0; // milliseconds that the server's clock is ahead of ours
 let pollTimer = null;
 
 function say(text) {
+  (drawer?.open ? drawer : document.body).append(told); // what lies below an open drawer is neither seen nor spoken
   told.textContent = text;
   clearTimeout(say.timer);
   say.timer = setTimeout(() => { told.textContent = ""; }, 8000);
 }
 
 function duration(seconds) {
-  for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "min"]]) {
-    if (seconds >= size) return `${Math.floor(seconds / size)} ${unit}`;
+  const left = Math.max(0, Math.floor(seconds));
+  for (const [size, unit, smaller, itsUnit] of [[86400, "d", 3600, "h"], [3600, "h", 60, "min"], [60, "min", 1, "s"]]) {
+    if (left < size) continue;
+    const rest = Math.floor((left % size) / smaller);
+    return `${Math.floor(left / size)} ${unit}${rest ? ` ${rest} ${itsUnit}` : ""}`;
   }
-  return `${Math.max(0, Math.floor(seconds))} s`;
+  return `${left} s`;
+}
+
+function linked(text, isFresh = false) {
+  if (link.textContent !== text) link.textContent = text;
+  link.dataset.state = isFresh ? "fresh" : "stale";
 }
 
 function tickClocks() {
@@ -64,6 +73,40 @@ function replaceSection(old, fresh) {
   if (focused) fresh.querySelector("[tabindex]")?.focus({ preventScroll: true });
 }
 
+function replaceChildren(old, fresh) {
+  // What has not changed stays: somebody may have his finger or his focus on it.
+  const parts = [...fresh.children];
+  while (old.children.length > parts.length) old.lastElementChild.remove();
+  parts.forEach((part, place) => {
+    const known = old.children[place];
+    if (!known) old.append(part);
+    else if (known.outerHTML !== part.outerHTML) {
+      const focused = [...known.querySelectorAll("a")].indexOf(document.activeElement);
+      known.replaceWith(part);
+      part.querySelectorAll("a")[focused]?.focus({ preventScroll: true });
+    }
+  });
+}
+
+// A click is lost when what is under the pointer is replaced meanwhile: news wait until it is lifted.
+let isPressed = false;
+const waiting = [];
+
+function hear(news) {
+  if (isPressed) waiting.push(news);
+  else apply(news);
+}
+
+function lifted() {
+  setTimeout(() => {
+    isPressed = false;
+    for (const news of waiting.splice(0)) apply(news);
+  });
+}
+
+addEventListener("pointerdown", () => { isPressed = true; }, true);
+for (const end of ["pointerup", "pointercancel", "blur"]) addEventListener(end, lifted, true);
+
 function apply(news) {
   skew = Date.parse(news.at) - Date.now();
   const head = document.getElementById("head");
@@ -72,7 +115,7 @@ function apply(news) {
     // An alert is spoken when it comes, not each time a clock moves.
     const banners = (part) => [...part.querySelectorAll(".banner")].map((each) => each.textContent).join("\n");
     if (banners(head) === banners(freshHead)) {
-      head.querySelector(".summary").replaceWith(freshHead.querySelector(".summary"));
+      replaceChildren(head.querySelector(".summary"), freshHead.querySelector(".summary"));
     } else {
       head.replaceWith(freshHead);
     }
@@ -109,14 +152,14 @@ function address(path, more = "") {
 
 function listen() {
   const source = new EventSource(address("/events", "rows=1"));
-  const hear = (event) => {
-    link.textContent = "Live";
-    apply(JSON.parse(event.data));
+  const heard = (event) => {
+    linked("Live", true);
+    hear(JSON.parse(event.data));
   };
-  source.addEventListener("snapshot", hear);
-  source.addEventListener("update", hear);
+  source.addEventListener("snapshot", heard);
+  source.addEventListener("update", heard);
   source.onerror = () => {
-    link.textContent = "Reconnecting…";
+    linked("Reconnecting…");
     if (source.readyState === EventSource.CLOSED) poll();
   };
 }
@@ -131,10 +174,10 @@ async function poll() {
     const at = fresh.querySelector("#head .summary time").dateTime;
     const sections = {};
     for (const id of ["workers", "changes"]) sections[id] = fresh.getElementById(id).outerHTML;
-    apply({ at, head: fresh.getElementById("head").outerHTML, sections, rows, order: Object.keys(rows) });
-    link.textContent = "Asking every 3 s";
+    hear({ at, head: fresh.getElementById("head").outerHTML, sections, rows, order: Object.keys(rows) });
+    linked("Asking every 3 s", true);
   } catch {
-    link.textContent = "No answer; asking again";
+    linked("No answer; asking again");
   }
   clearTimeout(pollTimer);
   pollTimer = setTimeout(poll, 3000);
@@ -195,6 +238,7 @@ async function send(form, button) {
     if (answer.ok) form.reset();
     if (answer.ok && form.id === "bulk") {
       for (const box of form.querySelectorAll("input[type=checkbox]")) box.checked = false;
+      table.querySelector("input")?.focus({ preventScroll: true }); // the form is gone with what was chosen
     }
     button.disabled = false;
     if (shown !== null && (answer.ok || answer.status === 409)) load(shown, true);
@@ -225,6 +269,7 @@ if (table) {
   drawer.querySelector(".close").addEventListener("click", () => drawer.close());
   drawer.addEventListener("click", (event) => { if (event.target === drawer) drawer.close(); });
   drawer.addEventListener("close", () => {
+    document.body.append(told);
     const name = shown;
     shown = null;
     [...table.rows].find((row) => row.dataset.name === name)?.querySelector("a").focus();
