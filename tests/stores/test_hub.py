@@ -332,6 +332,18 @@ def test_an_operators_mode_reaches_all(fleet: Fleet):
     assert [member.call() for member in fleet.members] == ["success", "success"]
 
 
+def test_who_looks_on_sees_within_a_second_that_all_obey(fleet: Fleet):
+    """After a change no worker waits for its next heartbeat to say that it follows; between changes it does."""
+    fleet.pass_time(5.1)
+    fleet[0].breaker.force_open(by="ann", reason="migration")
+    fleet.pass_time(0.7)
+
+    heard = fleet[0].cable.view().workers
+    assert [each.worker.beliefs["payments"].mode for each in heard] == ["forced_open"] * 2
+    fleet.pass_time(1.5)
+    assert all(each.ago > 1.4 for each in fleet[0].cable.view().workers)
+
+
 def test_an_operators_open_has_no_first_probe(fleet: Fleet):
     """So nobody is told when that would be, not even that it is never."""
     fleet[0].breaker.force_open(by="ann", reason="migration")

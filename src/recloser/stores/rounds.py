@@ -23,6 +23,7 @@ from recloser.stores.worker import Myself
 
 TICK: Final = 0.1  # seconds between flushes of counts
 BEAT: Final = 2.0  # seconds between heartbeats
+BEAT_SOON: Final = 0.5  # seconds after a change by which a worker tells that it follows, at most
 CENSUS: Final = 10.0  # seconds between two looks at what the others believe
 IDLE: Final = 1.0  # seconds between two looks of a process that does nothing, at most
 IDLE_POLL: Final = 0.25  # and of one that must ask for news
@@ -187,10 +188,17 @@ class Rounds:
     ) -> None:
         """Let the breakers follow what operations have come to."""
         for operation, answer in zip(operations, answers, strict=True):
-            self._records[operation.breaker] = answer.record
+            self._learn(operation.breaker, answer.record)
             for link, driver in self._found(operation.breaker):
                 link.answered(operation, answer, sent, moment, self.worker)
                 self.courier.take(driver)
+
+    def _learn(self, name: str, record: Record) -> None:
+        known, self._records[name] = self._records.get(name, UNKNOWN), record
+        if record.epoch != known.epoch and name in self._links:
+            # Whoever looks on wants to see that all follow. Not at the same moment: there may be hundreds.
+            soon = self._clock() + BEAT_SOON * (0.5 + self._random() / 2)
+            self._beat_at = min(self._beat_at, soon)
 
     def _hear(self) -> None:
         news = self.store.news()
@@ -201,7 +209,7 @@ class Rounds:
             self._hear_all(news.records, moment)
             return
         for name, record in news.records.items():
-            self._records[name] = record
+            self._learn(name, record)
             for link, driver in self._found(name):
                 link.heard(record, moment, self.worker)
                 self.courier.take(driver)
