@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 RELATIONS: Final = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt}
+DECIMALS: Final = {"ms": 1, "% cpu": 2}
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Row:
         return "MISSED" if self.missed else "ok"
 
     def cells(self) -> tuple[str, ...]:
-        number = f"{self.value:,.{1 if self.unit == 'ms' else 0}f} {self.unit}"
+        number = f"{self.value:,.{DECIMALS.get(self.unit, 0)}f} {self.unit}"
         ratio = "" if self.ratio is None else f"{self.ratio:.2f} of {self.to}"
         return self.case, self.candidate, number, ratio, self._allowed(), self.verdict
 

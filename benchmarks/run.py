@@ -76,6 +76,7 @@ def cases(compared: Sequence[peers.Peer]) -> list[Case]:
         *fleet.propagation(),
         fleet.HungCase(),
         fleet.LoadCase(),
+        *fleet.idle(),
         *status.snapshots(),
         *page.pages(),
     ]

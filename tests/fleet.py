@@ -115,6 +115,7 @@ class Member:
         self.hub = self.registry._hub
         assert self.hub is not None
         self.hub.begun = True  # no thread: the test goes the rounds
+        self.hub._rounds.cpu = time  # in a fleet that is never idle
         self.events: list[Event] = []
         self.registry.add_listener(self.events.append)
 

@@ -365,6 +365,12 @@ class LedMachine(Machine):
         self.grants = []
         return given
 
+    def has_counted(self) -> bool:
+        """Tell whether `counted` would find anything."""
+        tally = self.condition.tally
+        of, before = self._flushed
+        return tally is not None and tally.counter.read() != (before.calls if of is tally else 0)
+
     def counted(self) -> Counts:
         """Count what has come to this closed epoch since the last time."""
         tally = self.condition.tally

@@ -94,6 +94,14 @@ class Section(ABC):
         finally:
             self._drain_inbox()
 
+    def look(self, question: Callable[[], T]) -> T:
+        """Ask the machine what changes nothing about it, under the lock."""
+        try:
+            with self._lock:
+                return question()
+        finally:
+            self._drain_inbox()
+
     def deliver(self) -> None:
         """Tell the listeners what has happened, if nobody does already."""
         if self.machine.events and not self.inside():

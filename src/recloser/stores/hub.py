@@ -77,6 +77,7 @@ class Hub:
         driver = breaker._driver  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         assert isinstance(driver, LedDriver)  # noqa: S101 - it was made with this hub as its lead
         self._rounds.link(driver)
+        self._ring()
 
     def report_degraded(self, degraded: Callable[[], Mapping[tuple[str, str], int]]) -> None:
         """Tell the fleet in each heartbeat how many answers this process gave in the breakers' stead."""

@@ -45,6 +45,7 @@ class Link:
     __slots__ = (
         "_announced",
         "_ask_at",
+        "_counts_always",
         "_is_wanted",
         "_plea",
         "_renew_at",
@@ -63,6 +64,7 @@ class Link:
         self._weakly = weakref.ref(driver)
         self.name = driver.name
         self._terms = Terms.of(driver.policy)
+        self._counts_always = self._terms.window_seconds > 0  # the store judges, and must hear every count
         self._teller = Teller(driver.name, self._terms, random)
         self.known: Epoch | None = None
         self.record = UNKNOWN
@@ -74,9 +76,10 @@ class Link:
         self._announced: Epoch | None = None
 
     @property
-    def counts_always(self) -> bool:
-        """Whether the store judges its rates, so that every count must reach it."""
-        return self._terms.window_seconds > 0
+    def has_counted(self) -> bool:
+        """Whether there are counts that the store must hear."""
+        driver = self.driver
+        return self._counts_always and driver.look(driver.machine.has_counted)
 
     @property
     def driver(self) -> LedDriver:
@@ -86,17 +89,14 @@ class Link:
         return driver
 
     @property
-    def has_plea(self) -> bool:
-        """Whether there is something that the store must hear before anything else."""
-        return self._plea is not None
-
-    @property
     def is_adrift(self) -> bool:
         """Whether its machine leads itself and ought to join the fleet."""
         return not self.driver.machine.led and self._vote is None and self._plea is None
 
     def due(self) -> float:
-        """When its lease must be renewed, or asked for again (monotonic seconds; `inf`: not)."""
+        """When the store must hear from it unasked, as for a lease (monotonic seconds; `inf`: not)."""
+        if self._plea is not None:
+            return -inf
         machine = self.driver.machine
         due = inf
         if machine.grants:
@@ -122,7 +122,7 @@ class Link:
         if self.known is None:
             return []
         machine, known = self.driver.machine, self.known
-        counts = counts and self.counts_always
+        counts = counts and self._counts_always
         drawn = self.driver.run_quietly(
             lambda: draw(machine, known, counts=counts, surrenders=self._is_wanted)
         )

@@ -7,6 +7,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from math import inf
 from typing import Final
 
 from recloser.core.leading import LedDriver
@@ -46,6 +47,7 @@ class Rounds:
         dirty: Names of breakers that must be looked after now.
         synced: Set as soon as the fleet's state is known here.
         is_connected: The store answers.
+        cpu: Tells the processor time of all other threads of this process (seconds).
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Rounds:
         self._random = random
         self._links: dict[str, tuple[Link, weakref.ref[LedDriver]]] = {}
         self._degraded: Callable[[], Mapping[tuple[str, str], int]] = dict
+        self.cpu: Callable[[], float] = _cpu_of_others
         self.begin_anew()
 
     def begin_anew(self) -> None:
@@ -79,9 +82,10 @@ class Rounds:
         self._offset = 0.0
         self._failures = 0
         self._retry_at = self._flush_at = self._beat_at = self._census_at = 0.0
+        self._due_at = -inf
         self._answered_at = self._clock()
         self._pause = TICK
-        self._cpu = 0.0
+        self._cpu_before = 0.0
         for link, _ in self._living():
             link.forget()
 
@@ -107,6 +111,8 @@ class Rounds:
         """Join a breaker to the fleet, for as long as it lives."""
         with self._linking:
             self._links[driver.name] = (Link(driver, self._random), weakref.ref(driver))
+        if self.is_connected:  # else it joins with all others
+            self.dirty.add(driver.name)
 
     # -- a round -----------------------------------------------------------------------------------------------
 
@@ -132,14 +138,12 @@ class Rounds:
             return max(0.0, self._retry_at - now)
         if self.dirty:
             return 0.0
-        is_busy = self._pause <= TICK
-        pause = self._pause
+        if self._due_at == -inf:
+            self._due_at = min((link.due() for link, _ in self._living()), default=inf)
+        pause = min(self._flush_at, self._beat_at, self._due_at) - now
         if self.store.fileno() is None:
-            pause = self.store.poll_interval if is_busy else min(pause, IDLE_POLL)
-        dues = [link.due() for link, _ in self._living()]
-        if is_busy:
-            dues.append(self._flush_at)
-        return max(0.0, min(pause, self._beat_at - now, *(due - now for due in dues)))
+            pause = min(pause, IDLE_POLL if self._is_idle else self.store.poll_interval)
+        return max(0.0, pause)
 
     def _connect(self) -> None:
         self.store.connect()
@@ -156,21 +160,27 @@ class Rounds:
 
     def _tell(self) -> None:
         now = self._clock()
-        counts = now >= self._flush_at
-        dirty, self.dirty = self.dirty, set()
+        counts = now >= self._flush_at or (self._is_idle and self._has_worked())
+        is_due = now >= self._due_at
+        if not (counts or self.dirty or is_due):
+            return
+        self._due_at = -inf
+        dirty: set[str] = set()
+        while self.dirty:  # not another set: a caller may be about to add to this one
+            dirty.add(self.dirty.pop())
         operations: list[Operation] = []
         asked: list[Link] = []
         living = self._living()
         for link, _ in living:
-            if counts and link.is_adrift:
+            if (counts or link.known is None) and link.is_adrift:
                 link.heard(self._records.get(link.name, UNKNOWN), self.moment(), self.worker)
-            if link.name in dirty or link.has_plea or link.due() <= now or (counts and link.counts_always):
+            if link.name in dirty or (is_due and link.due() <= now) or (counts and link.has_counted):
                 told = link.operations(self.worker, now, counts=counts)
                 operations += told
                 asked += [link] * len(told)
         if counts:
-            self._flush_at = now + TICK
-            self._pace(is_busy=bool(operations))
+            self._pace(is_busy=bool(operations) or self._has_worked())
+            self._flush_at = now + self._pause
         if not operations:
             return
         sent = self.moment()
@@ -187,6 +197,7 @@ class Rounds:
         self, operations: Sequence[Operation], answers: Sequence[Answer], sent: Moment, moment: Moment
     ) -> None:
         """Let the breakers follow what operations have come to."""
+        self._due_at = -inf
         for operation, answer in zip(operations, answers, strict=True):
             self._learn(operation.breaker, answer.record)
             for link, driver in self._found(operation.breaker):
@@ -208,6 +219,7 @@ class Rounds:
         if news.is_whole:
             self._hear_all(news.records, moment)
             return
+        self._due_at = -inf
         for name, record in news.records.items():
             self._learn(name, record)
             for link, driver in self._found(name):
@@ -216,6 +228,7 @@ class Rounds:
 
     def _hear_all(self, records: Mapping[str, Record], moment: Moment) -> None:
         """Also of those that the store does not know, or no more: it gets them from us (SEMANTICS D1)."""
+        self._due_at = -inf
         self._records = dict(records)
         for link, driver in self._living():
             link.heard(self._records.get(link.name, UNKNOWN), moment, self.worker)
@@ -261,6 +274,7 @@ class Rounds:
     def leave(self) -> None:
         """Tell what is left to tell, say farewell, and let the breakers lead themselves."""
         if self.is_connected:
+            self._flush_at = -inf
             try:
                 self._tell()
                 self.store.leave(self.worker)
@@ -282,11 +296,17 @@ class Rounds:
         self._offset = there - now
         return Moment(now, there)
 
+    @property
+    def _is_idle(self) -> bool:
+        return self._pause > TICK
+
+    def _has_worked(self) -> bool:
+        """Whether the process has done anything since the last tick; callers leave no trace that is cheaper to see."""
+        return self.cpu() - self._cpu_before > BUSY
+
     def _pace(self, *, is_busy: bool) -> None:
         """Slow down while the process does nothing: neither here nor elsewhere does anybody wait then."""
-        cpu = time.process_time() - time.thread_time()
-        is_busy = is_busy or cpu - self._cpu > BUSY
-        self._cpu = cpu
+        self._cpu_before = self.cpu()
         self._pause = TICK if is_busy else min(IDLE, self._pause * 2)
 
     def _living(self) -> list[tuple[Link, LedDriver]]:
@@ -315,3 +335,7 @@ class Rounds:
     def after_fork_in_parent(self) -> None:
         """Go on."""
         self._linking.release()
+
+
+def _cpu_of_others() -> float:
+    return time.process_time() - time.thread_time()

@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
+from math import inf
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +34,7 @@ BUSY: Final = 0.25  # seconds to wait for another worker's transaction
 ALIVE: Final = 6.0  # seconds after its last heartbeat for which a worker counts in a quorum
 REMEMBERED: Final = 60.0  # and is listed
 AT_REST: Final = 86_400.0  # seconds after which the record of a breaker that nobody uses is dropped
+EXTEND: Final = 3600.0  # seconds after which a worker says again which ones it uses
 TRANSITIONS: Final = 500
 
 _TABLES: Final = """
@@ -91,6 +93,7 @@ class SQLiteStore:
         self._identity = (0, 0)
         self._version = -1
         self._seen = -1
+        self._extended = -inf
 
     def connect(self) -> None:
         """Open the file, or make it; a damaged one is set aside."""
@@ -166,11 +169,10 @@ class SQLiteStore:
             bounds = (now - REMEMBERED, now + SET_BACK)
             database.execute("DELETE FROM workers WHERE NOT at BETWEEN ? AND ?", bounds)
             database.execute("DELETE FROM breakers WHERE at_rest AND at < ?", (now - AT_REST,))
-            names = [(now, name) for name in worker.beliefs]
-            database.executemany(
-                "UPDATE breakers SET at = ? WHERE name = ? AND at < ?",
-                [(at, name, now - AT_REST / 2) for at, name in names],
-            )
+            if now - self._extended >= EXTEND:
+                self._extended = now
+                used = [(now, name) for name in worker.beliefs]
+                database.executemany("UPDATE breakers SET at = ? WHERE name = ?", used)
             return _alive(database, now)
 
     def leave(self, worker_id: str) -> None:
@@ -222,7 +224,7 @@ class SQLiteStore:
             remedy = "give each application a file of its own, or name its namespace"
             self._refuse_others(database, "namespace", self._namespace, remedy)
             self._adopt_boot(database)
-        self._version, self._seen = -1, 0
+        self._version, self._seen, self._extended = -1, 0, -inf
 
     def _refuse_others(self, database: sqlite3.Connection, kind: str, mine: str, remedy: str) -> None:
         """Two applications, and two schemas, never mix (SEMANTICS D7)."""

@@ -31,6 +31,7 @@ class Wakeup:
 
     def wait(self, seconds: float, fileno: int | None) -> None:
         """Wait until somebody rings, `fileno` is readable, or so much time has passed."""
+        ready: list[Any] = []
         with (
             _SELECTOR() as sources,
             suppress(OSError, ValueError),
@@ -38,8 +39,10 @@ class Wakeup:
             sources.register(self._ear, selectors.EVENT_READ)
             if fileno is not None:
                 sources.register(fileno, selectors.EVENT_READ)
-            sources.select(max(0.0, seconds))
+            ready = sources.select(max(0.0, seconds))
         self._is_ringing = False  # before the bytes are read: who rings from now on is heard the next time
+        if not any(source.fileobj is self._ear for source, _ in ready):
+            return
         with suppress(OSError):
             while self._ear.recv(4096):
                 pass

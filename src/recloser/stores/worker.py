@@ -34,18 +34,40 @@ class Myself:
         self._host = socket.gethostname()[:64]
         self._started = wall_clock()
         self._version = version_text()
+        self._beliefs: dict[str, Belief] = {}
 
     def report(self, drivers: Iterable[LedDriver]) -> Worker:
         """Read what the breakers believe."""
         degraded: dict[str, int] = {}
         for (name, _), number in self.degraded().items():
             degraded[name] = degraded.get(name, 0) + number
-        beliefs = {driver.name: _belief(driver, degraded.get(driver.name, 0)) for driver in drivers}
-        return Worker(self.id, self._host, os.getpid(), self._version, self._started, beliefs)
+        before = self._beliefs
+        self._beliefs = {
+            driver.name: _belief(driver, degraded.get(driver.name, 0), before.get(driver.name))
+            for driver in drivers
+        }
+        return Worker(self.id, self._host, os.getpid(), self._version, self._started, self._beliefs)
 
 
-def _belief(driver: LedDriver, degraded: int) -> Belief:
+def _belief(driver: LedDriver, degraded: int, before: Belief | None) -> Belief:
+    if before is not None and driver.look(lambda: _is_as_before(driver, degraded, before)):
+        return before
     return driver.run_quietly(lambda: _read(driver, degraded))
+
+
+def _is_as_before(driver: LedDriver, degraded: int, before: Belief) -> bool:
+    """Whether a breaker has had no call since, and its window is empty: most of an idle process's are such."""
+    machine = driver.machine
+    tally = machine.condition.tally
+    return (
+        tally is not None
+        and not before.window_calls
+        and before.epoch == machine.condition.epoch
+        and before.calls == machine.totals.calls + tally.counter.read()
+        and before.ignored == driver.ignored.read()
+        and before.rejected == _rejected(driver)
+        and before.degraded == degraded
+    )
 
 
 def _read(driver: LedDriver, degraded: int) -> Belief:
@@ -66,7 +88,7 @@ def _read(driver: LedDriver, degraded: int) -> Belief:
         failures=totals.failures + counted.failures,
         slow=totals.slow + counted.slow,
         ignored=driver.ignored.read(),
-        rejected=sum(counter.read() for counter in list(driver.refused.values())),
+        rejected=_rejected(driver),
         probes=totals.probes,
         degraded=degraded,
         window_calls=window.calls,
@@ -75,6 +97,10 @@ def _read(driver: LedDriver, degraded: int) -> Belief:
         consecutive=consecutive,
         last_failure=machine.last_failure,
     )
+
+
+def _rejected(driver: LedDriver) -> int:
+    return sum([counter.read() for counter in list(driver.refused.values())])
 
 
 def version_text() -> str:
