@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Generator
 from typing import TypeVar
@@ -15,6 +16,12 @@ settings.register_profile("recloser", deadline=None)  # a busy machine is no fau
 settings.load_profile("recloser")
 
 CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what stays until the end anyway: thousands of tests and all that they import."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
