@@ -22,6 +22,7 @@ def pytest_collection_finish() -> None:
     """Spare the garbage collector what stays until the end anyway: thousands of tests and all that they import."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(5_000, 20, 20)
 
 
 @pytest.hookimpl(wrapper=True)

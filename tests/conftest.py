@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from fastapi.dependencies import models
 
 from recloser.metrics import prometheus
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forgotten_by_fastapi() -> Iterator[None]:
+    """Let FastAPI forget the endpoints of a module's tests; with them it remembers thousands of registries."""
+    yield
+    for remembered in vars(models).values():
+        if hasattr(remembered, "cache_clear"):
+            remembered.cache_clear()
 
 
 @pytest.fixture(autouse=True)

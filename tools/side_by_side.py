@@ -37,6 +37,8 @@ STORMS: Final = [  # they trace or fork for themselves, thousands of times
     "tests/core/test_memory.py",
 ]
 ONCE: Final = [  # whole fleets, browsers and demos for minutes: they are not about the interpreter
+    "example_fastapi/tests/test_shop.py",
+    "tests/deferred/test_executors.py",
     "tests/deferred/test_killed.py",
     "tests/metrics/test_prometheus_server.py",
     "tests/retry/test_storm.py",
@@ -45,9 +47,11 @@ ONCE: Final = [  # whole fleets, browsers and demos for minutes: they are not ab
     "tests/status/test_streams.py",
     "tests/stores/test_equivalence.py",
     "tests/stores/test_faults.py",
+    "tests/stores/test_lifecycles.py",
     "tests/stores/test_redis_faults.py",
     "tests/stores/test_redis_ways.py",
     "tests/stores/test_soak.py",
+    "tests/test_architecture.py",
     "tests/test_benchmarks.py",
     "tests/test_demo.py",
 ]

@@ -25,7 +25,7 @@ FRAMEWORKS = {"fastapi", "starlette", "django", "cachetools", "httpx", "httpx2",
 def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     """Run the tests that were written."""
     return pytester.runpytest_subprocess(
-        "-W", "error", "-p", "no:django", "-p", "no:cacheprovider", *arguments
+        "-W", "error", "-p", "no:django", "-p", "no:schemathesis", "-p", "no:cacheprovider", *arguments
     )
 
 
