@@ -13,6 +13,9 @@ import pytest
 from django.core.cache import caches
 from django.core.checks import CheckMessage, run_checks
 from django.test import override_settings
+from django.urls import path
+from django.utils.decorators import method_decorator
+from django.views import View
 
 from recloser.core.errors import ConfigurationError
 from recloser.deferred import Queue
@@ -287,15 +290,18 @@ def test_every_check_is_documented_and_tested():
     assert all(any(name.startswith(f"test_{found.lower()}_") for name in globals()) for found in ids)
 
 
+def own(view: Callable[..., object]) -> Callable[..., object]:
+    """A decorator of the project's."""
+
+    @wraps(view)
+    def check(request: object) -> object:
+        return view(request)
+
+    return check
+
+
 def test_w010_guard_above_a_check():
-    """W010: a guard whose plan cannot answer early, since a decorator below it may check access."""
-
-    def own(view: Callable[..., object]) -> Callable[..., object]:
-        @wraps(view)
-        def check(request: object) -> object:
-            return view(request)
-
-        return check
+    """W010: a guard whose plan cannot answer early in full, since a decorator below it may check access."""
 
     def view(request: object) -> None: ...
 
@@ -304,7 +310,34 @@ def test_w010_guard_above_a_check():
     assert found("W010") == []  # its last place counts
     kept.append(high(own(view)))
     [message] = found("W010")
-    assert "test_w010_guard_above_a_check.<locals>.view: guard('inventory') stands above" in message.msg
-    assert f"{__name__}.test_w010_guard_above_a_check" in message.msg
-    assert "below" in message.hint
+    assert message.msg.startswith(
+        f"{__name__}.test_w010_guard_above_a_check.<locals>.view: guard('inventory') stands"
+    )
+    assert f"above {__name__}.own, which" in message.msg
     assert kept
+
+
+def test_w010_guard_above_a_check_of_a_method(settings):
+    """W010: it is found on the methods of classes too."""
+
+    @method_decorator(guard("inventory", plan=[{"json": {}}]), name="dispatch")
+    class High(View):
+        @method_decorator(own)
+        def get(self, request: object) -> None: ...
+
+        def post(self, request: object) -> None: ...
+
+        @method_decorator(guard("prices", plan=[{"json": {}}]))
+        @method_decorator(own)
+        def put(self, request: object) -> None: ...
+
+    settings.ROOT_URLCONF = (path("high", High.as_view()),)
+    place = f"{__name__}.{High.__qualname__}"
+
+    told = [message.msg.partition(" stands ")[0] for message in found("W010")]
+
+    assert told == [
+        f"{place}.get: guard('inventory')",
+        f"{place}.put: guard('inventory')",
+        f"{place}.put: guard('prices')",
+    ]

@@ -14,10 +14,12 @@ class Found(NamedTuple):
     Attributes:
         name: With its namespaces, as `reverse` takes it; `""` without a name.
         path: The whole pattern, as `ResolverMatch.route` has it.
+        view: What it leads to.
     """
 
     name: str
     path: str
+    view: object
 
 
 def views() -> Iterator[Found]:
@@ -34,4 +36,5 @@ def _below(
             inner = (*namespaces, pattern.namespace) if pattern.namespace else namespaces
             yield from _below(pattern.url_patterns, inner, path)
         else:
-            yield Found(":".join((*namespaces, pattern.name)) if pattern.name else "", path)
+            name = ":".join((*namespaces, pattern.name)) if pattern.name else ""
+            yield Found(name, path, pattern.callback)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterator
 from types import FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.views import View
 
-from recloser.django.layers import closed_over, innermost, module_of, stranger
+from recloser.django.layers import closed_over, innermost, inside, module_of, stranger
 from recloser.http.guarded import Guarded, guards_of
 
 _OF_A_CLASS = View.as_view().__code__
@@ -21,6 +22,35 @@ def view_guards(view: object, method: str) -> tuple[Guarded, ...]:
     for name in ("dispatch", handler):
         found += guards_of(getattr(behind, name, None))
     return tuple(dict.fromkeys(found))
+
+
+class Above(NamedTuple):
+    """A guard that stands above what may check access.
+
+    Attributes:
+        guarded: The guard.
+        place: The method that it is on.
+        stranger: What may check access.
+    """
+
+    guarded: Guarded
+    place: str
+    stranger: object
+
+
+def guards_above_checks(view: object) -> Iterator[Above]:
+    """Find such guards on the handlers of the class behind a view."""
+    behind, _ = _behind(view, "")
+    methods: list[str] = getattr(behind, "http_method_names", [])
+    for _, name in (_behind(view, method) for method in methods):
+        layer: object = getattr(behind, name, None)
+        place = f"{getattr(behind, '__module__', '')}.{getattr(behind, '__qualname__', '')}.{name}"
+        guards = guards_of(getattr(behind, "dispatch", None))
+        while layer is not None:
+            yield from (Above(guarded, place, found) for guarded in guards if (found := stranger(layer)))
+            inner = inside(layer)
+            guards = guards_of(layer)[: len(guards_of(layer)) - len(guards_of(inner))]
+            layer = inner
 
 
 def passed_through(error: BaseException, view: object, method: str) -> bool:
