@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Iterator
+from itertools import repeat
 from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -73,8 +74,9 @@ class Publisher:
         with self._lock:
             for reading in readings:
                 self._write(_gauges(reading))
-                if self._counted.get(reading.name) is not reading.totals:
-                    self._write(_counts(reading))
+                before = self._counted.get(reading.name)
+                if before is not reading.totals:
+                    self._write(_counts(reading, before))
                     self._counted[reading.name] = reading.totals
             self._write(
                 _counter(DEGRADED, breaker, strategy, number)
@@ -183,9 +185,12 @@ def _gauges(reading: Reading) -> Iterator[Item]:
         yield Item(metric, metric.name, ((SERVICE, reading.name),), number, rank)
 
 
-def _counts(reading: Reading) -> Iterator[Item]:
-    for (metric, own), number in zip(SERIES, reading.totals.counts, strict=True):
-        yield _counter(metric, reading.name, own, number)
+def _counts(reading: Reading, before: Totals | None) -> Iterator[Item]:
+    """Tell what has changed since `before`: at first everything, also what is zero."""
+    known = before.counts if before is not None else repeat(None)
+    for (metric, own), number, old in zip(SERIES, reading.totals.counts, known, strict=False):
+        if number != old:
+            yield _counter(metric, reading.name, own, number)
     if reading.totals.durations is not None:
         yield from _buckets(((SERVICE, reading.name),), reading.totals.durations)
 
