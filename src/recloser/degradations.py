@@ -29,14 +29,13 @@ class Degradations:
         self._lock = RLock()
         self._counts: dict[tuple[str, str], int] = {}
         self._listeners: tuple[tuple[Listener], ...] = ()
-        self.expected: Mapping[tuple[str, str], int] = {}
+        self.expected: dict[tuple[str, str], int] = {}
         fork.watch(self)
         living.memories.add(self)
 
     def expect(self, breaker: str, strategies: Iterable[str]) -> None:
         """Say which strategies may answer for a breaker, so that metrics tell of them before the first one does."""
-        with self._lock:
-            self.expected = {**self.expected, **{(breaker, strategy): 0 for strategy in strategies}}
+        self.expected.update({(breaker, strategy): 0 for strategy in strategies})
 
     def note(self, breaker: str, strategy: str) -> None:
         """Count one answer.
