@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -95,3 +97,19 @@ def test_f1_the_default_file_is_the_users_and_the_namespaces(tmp_path, monkeypat
     assert files.default_path("shop") == tmp_path / "recloser" / "shop.db"
     monkeypatch.delenv("XDG_RUNTIME_DIR")
     assert files.default_path("shop").parent.name == f"recloser-{os.getuid()}"
+
+
+def test_f1_who_comes_later_waits_for_no_writer(path):
+    """A file that is ready is opened by reading alone: many workers that start at once do not queue to write."""
+    first, later = SQLiteStore(path), SQLiteStore(path)
+    first.connect()
+    with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        later.connect()
+        told = later.news()
+        writer.execute("ROLLBACK")
+    first.close()
+    later.close()
+
+    assert told is not None
+    assert told.is_whole

@@ -216,6 +216,19 @@ class SQLiteStore:
         self._database = database
         _write_ahead(database)
         database.execute("PRAGMA synchronous = NORMAL")
+        if not self._is_mine(database):  # else no other worker need be waited for
+            self._make_mine(database)
+        self._version, self._seen, self._extended = -1, 0, -inf
+
+    def _is_mine(self, database: sqlite3.Connection) -> bool:
+        """Whether the file was made ready by another worker of this application and boot."""
+        mine = {("schema", str(SCHEMA)), ("namespace", self._namespace), ("boot", self._boot)}
+        try:
+            return mine <= set(database.execute("SELECT key, value FROM meta"))
+        except sqlite3.OperationalError:  # there is nothing in it yet
+            return False
+
+    def _make_mine(self, database: sqlite3.Connection) -> None:
         with self._transaction():
             for statement in _TABLES.split(";"):
                 database.execute(statement)
@@ -224,7 +237,6 @@ class SQLiteStore:
             remedy = "give each application a file of its own, or name its namespace"
             self._refuse_others(database, "namespace", self._namespace, remedy)
             self._adopt_boot(database)
-        self._version, self._seen, self._extended = -1, 0, -inf
 
     def _refuse_others(self, database: sqlite3.Connection, kind: str, mine: str, remedy: str) -> None:
         """Two applications, and two schemas, never mix (SEMANTICS D7)."""
