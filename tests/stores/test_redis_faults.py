@@ -9,12 +9,14 @@ from contextlib import contextmanager
 
 import pytest
 
+from fleet import NAME
+from fleet import Fleet as Hubs
 from recloser.core.state import Epoch, Mode, State
 from recloser.stores.operations import new_tag
 from recloser.stores.protocol import StoreError
 from recloser.stores.record import UNKNOWN
-from recloser.stores.redis import POLL_WITHOUT_NEWS
-from stores.fleet import NO_WINDOW, Member
+from recloser.stores.redis import POLL_WITHOUT_NEWS, RedisStore
+from stores.fleet import NO_WINDOW, Member, namespace
 from stores.servers import until
 from stores.test_counting import FIVE_IN_A_ROW
 
@@ -110,6 +112,26 @@ def test_a_server_emptied_behind_its_connections_is_noticed(start_server, open_s
     assert bob.flush(breaker="third").record == UNKNOWN
     assert bob.hears("other").state is State.OPEN
     assert bob.read() == UNKNOWN
+
+
+def test_a_record_that_was_evicted_alone_is_restored_by_who_knows_it(server, tmp_path):
+    """With the next exchange about its breaker: here of a worker that asks for a probe."""
+    name = namespace()
+    fleet = Hubs(tmp_path, 2, lambda clock: RedisStore(server.url, name, clock=clock))
+    try:
+        fleet.trip(0)
+        until(lambda: fleet.pass_time(0.1) or fleet.states == ["open", "open"])
+        before = fleet[0].epoch
+        with server.client() as client:
+            assert client.delete(f"recloser:1:{{{name}}}:breaker:{NAME}") == 1
+        fleet.time.now += 10
+        until(lambda: fleet[1].call() == "success" or fleet.pass_time(0.1))
+        until(lambda: fleet.pass_time(0.1) or fleet.states == ["closed", "closed"])
+
+        assert fleet[0].epoch == fleet[1].epoch > before
+        assert fleet.join().epoch == fleet[0].epoch
+    finally:
+        fleet.close()
 
 
 def test_a_server_that_hangs_is_an_error_within_its_time_out(start_server, open_store):
