@@ -56,10 +56,11 @@ def queue_of(queue: Mapping[str, Any]) -> str:
 def badge(entry: Entry) -> str:
     """Show state and mode: in words, never by colour alone."""
     state, mode = entry["state"], entry["mode"]["mode"]
-    shown = f'<span class="state {text(state)}">{text(state.replace("_", "-"))}</span>'
+    told = [f'<span class="state {text(state)}">{text(state.replace("_", "-"))}</span>']
     if mode != "auto":
-        shown += f' <span class="mode">{text(mode.replace("_", " "))}</span>'
-    return shown
+        told.append(f'<span class="mode">{text(mode.replace("_", " "))}</span>')
+    # A forced state need not be told twice.
+    return " ".join(told[-1:] if mode.startswith("forced") else told)
 
 
 def since(entry: Entry) -> str:

@@ -12,6 +12,7 @@ let asked = 0; // how often the drawer's content was asked for
 let answered = 0; // which of these is shown
 let skew = 0; // milliseconds that the server's clock is ahead of ours
 let pollTimer = null;
+let overdue = null; // the timer that tells of a stream that is not resumed
 
 function say(text) {
   (drawer?.open ? drawer : document.body).append(told); // what lies below an open drawer is neither seen nor spoken
@@ -153,14 +154,21 @@ function address(path, more = "") {
 function listen() {
   const source = new EventSource(address("/events", "rows=1"));
   const heard = (event) => {
+    clearTimeout(overdue);
+    overdue = null;
     linked("Live", true);
     hear(JSON.parse(event.data));
   };
   source.addEventListener("snapshot", heard);
   source.addEventListener("update", heard);
   source.onerror = () => {
-    linked("Reconnecting…");
-    if (source.readyState === EventSource.CLOSED) poll();
+    if (source.readyState === EventSource.CLOSED) {
+      clearTimeout(overdue);
+      poll();
+      return;
+    }
+    // A stream's end is no news: its life is bounded, and it is resumed at once.
+    overdue ??= setTimeout(() => linked("Reconnecting…"), 5000);
   };
 }
 
