@@ -49,7 +49,7 @@ class PageCase:
         before = _script_time(debugger)
         for breaker in registry.values():
             breaker.force_open(by="bench", reason="update")
-        page.wait_for_selector(f"tbody tr:nth-child({len(registry)}) .open")
+        page.wait_for_selector(f"tbody tr:nth-child({len(registry)}) .mode")
         spent = _script_time(debugger) - before
         for breaker in registry.values():
             breaker.auto(by="bench", reason="update")
