@@ -37,6 +37,7 @@ class Link:
         random: Gives 0 <= x < 1.
 
     Attributes:
+        counts_always: The store judges its rates, so that every count must reach it.
         name: The breaker's.
         known: The epoch of the record that this process follows; `None` before it has seen one.
         record: The record as it was last heard of.
@@ -45,7 +46,6 @@ class Link:
     __slots__ = (
         "_announced",
         "_ask_at",
-        "_counts_always",
         "_is_wanted",
         "_plea",
         "_renew_at",
@@ -55,6 +55,7 @@ class Link:
         "_vote",
         "_vote_at",
         "_weakly",
+        "counts_always",
         "known",
         "name",
         "record",
@@ -64,7 +65,7 @@ class Link:
         self._weakly = weakref.ref(driver)
         self.name = driver.name
         self._terms = Terms.of(driver.policy)
-        self._counts_always = self._terms.window_seconds > 0  # the store judges, and must hear every count
+        self.counts_always = self._terms.window_seconds > 0
         self._teller = Teller(driver.name, self._terms, random)
         self.known: Epoch | None = None
         self.record = UNKNOWN
@@ -74,12 +75,6 @@ class Link:
         self._is_wanted = False
         self._unsent: list[Report] = []
         self._announced: Epoch | None = None
-
-    @property
-    def has_counted(self) -> bool:
-        """Whether there are counts that the store must hear."""
-        driver = self.driver
-        return self._counts_always and driver.look(driver.machine.has_counted)
 
     @property
     def driver(self) -> LedDriver:
@@ -122,7 +117,7 @@ class Link:
         if self.known is None:
             return []
         machine, known = self.driver.machine, self.known
-        counts = counts and self._counts_always
+        counts = counts and self.counts_always
         drawn = self.driver.run_quietly(
             lambda: draw(machine, known, counts=counts, surrenders=self._is_wanted)
         )

@@ -170,11 +170,13 @@ class Rounds:
             dirty.add(self.dirty.pop())
         operations: list[Operation] = []
         asked: list[Link] = []
-        living = self._living()
-        for link, _ in living:
-            if (counts or link.known is None) and link.is_adrift:
+        living = self._living()  # and to live until all is answered
+        for link, driver in living:
+            machine = driver.machine
+            if not machine.led and (counts or link.known is None) and link.is_adrift:
                 link.heard(self._records.get(link.name, UNKNOWN), self.moment(), self.worker)
-            if link.name in dirty or (is_due and link.due() <= now) or (counts and link.has_counted):
+            has_counted = counts and link.counts_always and driver.look(machine.has_counted)
+            if has_counted or link.name in dirty or (is_due and link.due() <= now):
                 told = link.operations(self.worker, now, counts=counts)
                 operations += told
                 asked += [link] * len(told)
