@@ -36,7 +36,7 @@ STORMS: Final = [  # they trace or fork for themselves, thousands of times
     "tests/core/test_interruptions.py",
     "tests/core/test_memory.py",
 ]
-ONCE: Final = [  # whole fleets, browsers and demos for minutes: they are not about the interpreter
+ONCE: Final = [  # whole fleets, browsers and demos, and the shape of the code: not about the interpreter
     "example_fastapi/tests/test_shop.py",
     "tests/deferred/test_executors.py",
     "tests/deferred/test_killed.py",
@@ -60,15 +60,16 @@ Job: TypeAlias = list[list[str]]
 
 
 def jobs(arguments: list[str]) -> dict[str, Job]:
-    """Say what to run, the longest first: names to commands that follow one another."""
+    """Say what to run: names to commands that follow one another. First what is long, and mostly waits."""
     pytest = [sys.executable, "-m", "pytest", *arguments]
     covered = [sys.executable, "-m", "coverage", "run", "-m", "pytest", *arguments]
     newest = [sys.executable, str(ROOT / "tools" / "newest.py"), "--", "-m", "pytest", "-q", *arguments]
     # A process has one settings module: the tests of the Django example need a process of their own.
     django = ["--ds=teashop.settings", "example_django"]
     return {
+        "fleets, browsers and demos": [[*pytest, *ONCE]],
         "the newest interpreter": [[*newest, *ignoring(ONCE)], [*newest, *django]],
-        "all but the core": [[*pytest, *ignoring(COVERING)]],
+        "all but these and the core": [[*pytest, *ignoring([*ONCE, *COVERING])]],
         "the core, covered": [[*covered, *COVERING, *ignoring(STORMS)]],
         "storms": [[*pytest, *STORMS]],
         "the Django example": [[*pytest, *django]],

@@ -20,7 +20,7 @@ ORDER = {"product": 7, "quantity": 1}
 SICKNESSES = ["errors", "hang", "reset", "truncated"]
 
 START_SECONDS = 20.0
-RECOVERY_SECONDS = 0.4
+RECOVERY_SECONDS = 1.0
 CLIENT_TIMEOUT = 0.3  # of the shop's client
 SLACK = 0.4  # of a busy machine
 
@@ -28,23 +28,24 @@ SLACK = 0.4  # of a busy machine
 class Downstream:
     """The downstream process: its services fall ill on command and say what reached them."""
 
-    def __init__(self, urls: dict[str, str]) -> None:
+    def __init__(self, urls: dict[str, str], client: httpx2.Client) -> None:
         self.urls = urls
+        self._client = client
 
     def become(self, service: str, condition: str) -> None:
-        httpx2.put(f"{self.urls['control']}/{service}/{condition}").raise_for_status()
+        self._client.put(f"{self.urls['control']}/{service}/{condition}").raise_for_status()
 
     def received(self, service: str) -> int:
         """How many requests have reached a service so far."""
-        received: dict[str, int] = httpx2.get(self.urls["control"]).json()[service]["received"]
+        received: dict[str, int] = self._client.get(self.urls["control"]).json()[service]["received"]
         return sum(received.values())
 
 
 @pytest.fixture
 def downstream() -> Iterator[Downstream]:
     command = [sys.executable, str(FOLDER / "downstream.py"), "--port", "0", "--until-stdin-ends"]
-    with Child(command) as child:
-        yield Downstream(json.loads(child.read_line()))
+    with Child(command) as child, httpx2.Client() as client:
+        yield Downstream(json.loads(child.read_line()), client)
 
 
 @pytest.fixture

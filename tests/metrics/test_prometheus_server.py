@@ -63,8 +63,9 @@ class Scene:
 
     def visit(self, times: int = 8) -> None:
         """Browse, on connections of one request each, so that both workers get some."""
-        for product in range(times):
-            httpx2.get(f"{self.shop}/products/{product}", headers={"Connection": "close"})
+        with httpx2.Client(headers={"Connection": "close"}) as client:
+            for product in range(times):
+                client.get(f"{self.shop}/products/{product}")
 
     def firing(self) -> set[str]:
         alerts = self.prometheus.get("/alerts").raise_for_status().json()["data"]["alerts"]

@@ -50,6 +50,7 @@ class Soak:
         self.process = subprocess.Popen(command, env=environment, stdout=self.output, stderr=self.output)
         self.statuses: Counter[int] = Counter()
         self.slowest = 0.0
+        self._client = httpx.Client(headers={"Connection": "close"})
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._ask) for _ in range(4)]
 
@@ -68,7 +69,7 @@ class Soak:
         found: dict[int, dict[str, object]] = {}
         for _ in range(tries):
             try:
-                told = httpx.get(self.url("state"), timeout=2, headers={"Connection": "close"}).json()
+                told = self._client.get(self.url("state"), timeout=2).json()
             except httpx.HTTPError:
                 time.sleep(0.05)
                 continue
@@ -79,7 +80,7 @@ class Soak:
         while not self._stop.is_set():
             started = time.monotonic()
             try:
-                response = httpx.get(self.url("pay"), timeout=5, headers={"Connection": "close"})
+                response = self._client.get(self.url("pay"), timeout=5)
             except httpx.TransportError:
                 self.statuses[0] += 1  # the worker was killed under it
             else:
@@ -110,6 +111,7 @@ class Soak:
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(10)
+        self._client.close()
         self.process.terminate()
         try:
             self.process.wait(10)
