@@ -47,11 +47,11 @@ function tickClocks() {
 
 // -- the table -----------------------------------------------------------------------------------------------
 
-function element(html) {
+function elements(html) {
   // The server's own markup, in which it has escaped whatever came from elsewhere.
   const holder = document.createElement("template");
   holder.innerHTML = html;
-  return holder.content.firstElementChild;
+  return [...holder.content.children];
 }
 
 function replaceRow(old, fresh) {
@@ -111,7 +111,7 @@ for (const end of ["pointerup", "pointercancel", "blur"]) addEventListener(end, 
 function apply(news) {
   skew = Date.parse(news.at) - Date.now();
   const head = document.getElementById("head");
-  const freshHead = element(news.head);
+  const [freshHead] = elements(news.head);
   if (head.innerHTML !== freshHead.innerHTML) {
     // An alert is spoken when it comes, not each time a clock moves.
     const banners = (part) => [...part.querySelectorAll(".banner")].map((each) => each.textContent).join("\n");
@@ -121,10 +121,10 @@ function apply(news) {
       head.replaceWith(freshHead);
     }
   }
-  for (const [id, html] of Object.entries(news.sections)) replaceSection(document.getElementById(id), element(html));
+  for (const [id, html] of Object.entries(news.sections)) replaceSection(document.getElementById(id), elements(html)[0]);
   const rows = new Map([...table.rows].map((row) => [row.dataset.name, row]));
-  for (const [name, html] of Object.entries(news.rows)) {
-    const fresh = element(html);
+  for (const fresh of elements(Object.values(news.rows).join(""))) {
+    const name = fresh.dataset.name;
     const old = rows.get(name);
     if (old) replaceRow(old, fresh);
     rows.set(name, fresh);
