@@ -90,9 +90,9 @@ class Link:
 
     def due(self) -> float:
         """When the store must hear from it unasked, as for a lease (monotonic seconds; `inf`: not)."""
-        if self._plea is not None:
-            return -inf
         machine = self.driver.machine
+        if self._plea is not None or self._unsent or machine.outbox:
+            return -inf
         due = inf
         if machine.grants:
             due = self._renew_at
