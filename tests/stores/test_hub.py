@@ -401,8 +401,11 @@ def test_an_action_during_an_outage_is_told_afterwards(fleet: Fleet):
 # -- outages -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("act", ["force_open", "shadow", "reset"])
-def test_an_action_that_the_store_failed_on_is_told_again(fleet: Fleet, act):
+@pytest.mark.parametrize(
+    ("act", "by", "state"),
+    [("force_open", "ann", "open"), ("shadow", "ann", "open"), ("reset", "", "closed")],
+)
+def test_an_action_that_the_store_failed_on_is_told_again(fleet: Fleet, act, by, state):
     """Once it is back, and though nobody calls: another worker may have told it the rest of what was known."""
     fleet.trip(0)
     fleet[0].cable.is_cut = True
@@ -411,12 +414,7 @@ def test_an_action_that_the_store_failed_on_is_told_again(fleet: Fleet, act):
     fleet[0].cable.is_cut = False
     fleet.pass_time(1)
 
-    seen = [(member.breaker.mode.by, member.state) for member in fleet.members]
-    assert seen == {
-        "force_open": [("ann", "open")] * 2,
-        "shadow": [("ann", "open")] * 2,
-        "reset": [("", "closed")] * 2,
-    }[act]
+    assert [(member.breaker.mode.by, member.state) for member in fleet.members] == [(by, state)] * 2
 
 
 def test_without_the_store_each_leads_itself(fleet: Fleet):
