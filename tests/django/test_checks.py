@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import django
 import pytest
@@ -17,6 +18,7 @@ from django.urls import path
 from django.utils.decorators import method_decorator
 from django.views import View
 
+from recloser import backlogs
 from recloser.core.errors import ConfigurationError
 from recloser.deferred import Queue
 from recloser.django import breaker, guard, registry
@@ -148,8 +150,9 @@ def test_e004_a_backends_breaker_is_no_name(settings, name: object):
     assert caches["default"]
 
 
-def test_wrong_setting_is_listed_although_a_queue_needs_it(tmp_path: Path):
+def test_wrong_setting_is_listed_although_a_queue_needs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A task is declared where modules are imported: a wrong RECLOSER is no traceback there, but told by the check."""
+    monkeypatch.setattr(backlogs, "_alive", WeakSet())  # later tests must not see this queue, nor open its file
     tasks = []
     with override_settings(RECLOSER={"BREKERS": {}}):
         queue = Queue(tmp_path / "jobs.db", registry)
