@@ -152,7 +152,7 @@ def test_e004_a_backends_breaker_is_no_name(settings, name: object):
 
 def test_wrong_setting_is_listed_although_a_queue_needs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A task is declared where modules are imported: a wrong RECLOSER is no traceback there, but told by the check."""
-    monkeypatch.setattr(backlogs, "_alive", WeakSet())  # later tests must not see this queue, nor open its file
+    monkeypatch.setattr(backlogs, "_alive", WeakSet())  # no later test sees this queue and opens its file
     tasks = []
     with override_settings(RECLOSER={"BREKERS": {}}):
         queue = Queue(tmp_path / "jobs.db", registry)
