@@ -110,6 +110,21 @@ def test_failures_wait_for_the_tick(tmp_path):
         assert [(told.calls, told.failures) for told in fleet[0].cable.sent] == [(5, 5)]
 
 
+def test_a_tick_finds_no_counts_in_an_open_circuit(tmp_path):
+    """It asks for the probe that a call has wanted meanwhile, and for nothing else."""
+    with alone(tmp_path, 1, failure_threshold=None, failure_rate_threshold=0.5, minimum_calls=2) as fleet:
+        for _ in range(2):
+            fleet[0].call(fails=True)
+        fleet.pass_time(10.2)
+        fleet[0].cable.sent.clear()
+        assert fleet[0].call() == "refused: open"
+        fleet.time.now += 1.1
+        fleet[0].step()
+
+        assert [type(told) for told in fleet[0].cable.sent] == [Lease]
+        assert fleet[0].call() == "success"
+
+
 def test_a_quorum_opens_the_fleet(tmp_path):
     """With a quorum of two, one worker's trip is its own; the second's is the fleet's (D4)."""
     with alone(tmp_path, 3, trip_quorum=2) as fleet:
