@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from benchmarks import web
 from benchmarks.effort import Effort
 from benchmarks.fleet import PATIENCE, STORES, crew
 from benchmarks.fleet_worker import declaration
 from benchmarks.rows import Budget, Row
+from benchmarks.timing import Candidate, TimedCase
 from recloser import Registry
 from recloser.status.snapshot import snapshot
 
@@ -21,10 +23,10 @@ class SnapshotCase:
 
     kind: str
     name: str = f"snapshot of {BREAKERS} breakers x {WORKERS} workers"
-    taken: list[float] = field(default_factory=list)
+    timed: list[Row] = field(default_factory=list)
 
     def measure(self, effort: Effort) -> None:
-        self.taken, size = [], min(BREAKERS, effort.breakers)
+        size = min(BREAKERS, effort.breakers)
         with (
             STORES[self.kind]() as (store, _),
             crew(store, WORKERS - 1, breakers=size - 1),
@@ -35,14 +37,17 @@ class SnapshotCase:
             for breaker in own.values():
                 breaker.call(abs, 1)
             _until(lambda: _is_whole(own, size))
-            for _ in range(effort.trips):
-                began = time.perf_counter()
-                snapshot(own)
-                self.taken.append((time.perf_counter() - began) * 1e3)
-                time.sleep(0.01)
+            looking = {"snapshot": snapshot, "own": own}
+            budget = Budget("<", 20_000)
+            look = Candidate(
+                self.kind, "snapshot(own)", looking, "", web.MICROSECOND, budget, prepare=_rest, once=True
+            )
+            case = TimedCase(self.name, [*web.microsecond(), look])
+            case.measure(effort)
+            self.timed = case.rows()
 
     def rows(self) -> list[Row]:
-        return [Row(self.name, self.kind, min(self.taken), "ms", budget=Budget("<", 20.0))]
+        return self.timed
 
 
 def snapshots() -> list[SnapshotCase]:
@@ -53,6 +58,10 @@ def _is_whole(registry: Registry, size: int) -> bool:
     fleet = registry.fleet(PATIENCE)
     told = [heard.worker.beliefs for heard in fleet.workers] if fleet is not None else []
     return len(told) == WORKERS and all(len(beliefs) == size for beliefs in told)
+
+
+def _rest() -> None:
+    time.sleep(0.01)  # the hub and the server get their turn
 
 
 def _until(condition) -> None:
