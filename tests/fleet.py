@@ -44,6 +44,7 @@ class Cable:
     Attributes:
         is_cut: The store cannot be reached.
         loses_answers: What is asked is done, but its answer does not come back.
+        surprise: What the store's client raises at each exchange and at its end, and no store should.
         sent: All operations that got through.
     """
 
@@ -54,11 +55,16 @@ class Cable:
         self.address = store.address
         self.is_cut = False
         self.loses_answers = False
+        self.surprise: Exception | None = None
         self.sent: list[Operation] = []
 
     def _check(self) -> None:
         if self.is_cut:
             raise StoreError("the cable is cut")
+
+    def _fail(self) -> None:
+        if self.surprise is not None:
+            raise self.surprise
 
     def connect(self) -> None:
         self._check()
@@ -70,6 +76,7 @@ class Cable:
         self.sent += operations
         if self.loses_answers:
             raise StoreError("the answer was lost")
+        self._fail()
         return answers
 
     def news(self) -> News | None:
@@ -93,6 +100,7 @@ class Cable:
 
     def close(self) -> None:
         self._store.close()
+        self._fail()
 
     def abandon(self) -> None:
         self._store.abandon()

@@ -432,6 +432,39 @@ def test_an_action_that_the_store_failed_on_is_told_again(fleet: Fleet, act, by,
     assert [(member.breaker.mode.by, member.state) for member in fleet.members] == [(by, state)] * 2
 
 
+@pytest.mark.parametrize("is_done", [False, True])
+def test_what_a_surprise_kept_from_the_store_is_told_again(fleet: Fleet, caplog, monkeypatch, is_done):
+    """A defect of ours or of a client library: logged, seen in health, and it costs neither action nor hub (D6)."""
+    fleet.trip(0)
+    cable = fleet[0].cable
+    cable.surprise = TypeError("unexpected")
+    if not is_done:
+        monkeypatch.setattr(cable, "exchange", lambda _operations: cable._fail())
+    fleet[0].breaker.reset(by="ann", reason="x")
+    fleet[0].step()
+    health = fleet[0].registry.store_health
+    assert (health.connection, "TypeError('unexpected')" in health.error) == (Connection.DOWN, True)
+    assert "the hub of" in caplog.text
+    monkeypatch.undo()
+    cable.surprise = None
+    fleet.pass_time(1)
+
+    assert fleet[0].registry.store_health.connection is Connection.UP
+    assert fleet.states == ["closed", "closed"]
+    assert len(cable.view().transitions) == 2
+
+
+def test_a_surprise_at_the_farewell_is_logged(fleet: Fleet, caplog):
+    """The hub's thread comes to its end all the same."""
+    fleet[0].breaker.reset(by="ann", reason="x")
+    fleet[0].cable.surprise = TypeError("unexpected")
+    fleet[0].hub._rounds.leave()
+    fleet[0].cable.surprise = None
+
+    assert "failed at its farewell" in caplog.text
+    assert "not closed" in caplog.text
+
+
 def test_without_the_store_each_leads_itself(fleet: Fleet):
     """The same policies go on locally (E6), and health says so."""
     for member in fleet.members:

@@ -188,7 +188,7 @@ class Rounds:
         sent = self.moment()
         try:
             answers = self.store.exchange(operations)
-        except StoreError:
+        except Exception:  # whatever it is, what an operator did must not be lost by it
             for link in dict.fromkeys(asked):
                 mine = [operation for operation, own in zip(operations, asked, strict=True) if own is link]
                 link.lost(mine)
@@ -262,8 +262,7 @@ class Rounds:
         return self._myself.report([driver for _, driver in self._living()])
 
     def _lose(self, error: StoreError) -> None:
-        self.is_connected = False
-        self.store.close()
+        self._let_go()
         if self._health.connection is not Connection.DOWN:
             logger().warning("store %s: lost (%s); breakers lead themselves", self.store.address, error)
             self.note(Connection.DOWN, str(error))
@@ -272,6 +271,13 @@ class Rounds:
         self._retry_at = self._clock() + pause * (0.5 + self._random() / 2)
         for link, _ in self._living():
             link.lost([])
+
+    def _let_go(self) -> None:
+        self.is_connected = False
+        try:
+            self.store.close()
+        except Exception:
+            logger().exception("store %s: not closed", self.store.address)
 
     def leave(self) -> None:
         """Tell what is left to tell, say farewell, and let the breakers lead themselves."""
@@ -282,8 +288,9 @@ class Rounds:
                 self.store.leave(self.worker)
             except StoreError:
                 pass  # it will be forgotten by its silence
-        self.is_connected = False
-        self.store.close()
+            except Exception:
+                logger().exception("the hub of %s failed at its farewell", self.store.address)
+        self._let_go()
         for link, _ in self._living():
             link.lost([])
 
@@ -331,8 +338,7 @@ class Rounds:
         """Close what a child must not inherit (SEMANTICS C13)."""
         self._linking.acquire()
         if self.is_connected and self.store.fileno() is None:
-            self.store.close()
-            self.is_connected = False
+            self._let_go()
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
