@@ -227,6 +227,23 @@ def test_a_guard_above_a_check_gives_nothing_away(serve, place: str, strategy: s
     assert (member.status_code == 200) == (state == "closed" or b"secret" in member.content)
 
 
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_guard_above_a_login_of_a_method_gives_nothing_away(serve, listed: bool):
+    """Where `method_decorator` hides from the guard what stands below it, the login is asked all the same."""
+    guarded = guarding("json")
+    above = [guarded, login_required] if listed else [guarded]
+
+    @method_decorator(above, name="get")
+    class Page(Public):
+        get = Public.get if listed else method_decorator(login_required)(Public.get)
+
+    client = serve(Page.as_view())
+    assert client.get("/page/").status_code == 302
+    become("open")
+
+    assert client.get("/page/").status_code == 503
+
+
 def who(request: HttpRequest) -> str:
     return request.headers.get("User-Agent", "")
 

@@ -11,12 +11,14 @@ from weakref import WeakSet
 
 import django
 import pytest
+from django.contrib.auth.decorators import login_required
 from django.core.cache import caches
 from django.core.checks import CheckMessage, run_checks
 from django.test import override_settings
 from django.urls import path
 from django.utils.decorators import method_decorator
 from django.views import View
+from django.views.decorators.cache import never_cache
 
 from recloser import backlogs
 from recloser.core.errors import ConfigurationError
@@ -344,3 +346,29 @@ def test_w010_guard_above_a_check_of_a_method(settings):
         f"{place}.put: guard('inventory')",
         f"{place}.put: guard('prices')",
     ]
+
+
+def test_w010_guard_above_a_check_in_one_list(settings):
+    """W010: also where one `method_decorator` puts both around a method, which shows neither the other."""
+    high = guard("inventory", plan=[{"json": {}}])
+    prices = guard("prices", plan=[{"json": {}}])
+
+    def viewed(*decorators: object) -> object:
+        class Listed(View):
+            @method_decorator(decorators)
+            def get(self, request: object) -> None: ...
+
+        return path("listed", Listed.as_view())
+
+    def told(*decorators: object) -> list[str]:
+        settings.ROOT_URLCONF = (viewed(*decorators),)
+        return [message.msg.partition("get: ")[2].partition(", which")[0] for message in found("W010")]
+
+    login = "django.contrib.auth.decorators.user_passes_test"
+    assert told(high, login_required) == [f"guard('inventory') stands above {login}"]
+    assert told(high, prices, never_cache, own) == [
+        f"guard('inventory') stands above {__name__}.own",
+        f"guard('prices') stands above {__name__}.own",
+    ]
+    assert told(high, own, prices) == [f"guard('inventory') stands above {__name__}.own"]
+    assert told(own, login_required, high, never_cache) == []

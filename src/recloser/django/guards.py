@@ -99,9 +99,11 @@ class Guard:
         if _is_dispatch(view, bound):
             wrapper, guarded = self._around_dispatch(view, bound), self.guarded()
         else:
-            self._refuse_wrong_places(view)
-            # `method_decorator` decorates at each request; what is learnt of a method must outlive that.
-            guarded = self.guarded() if bound is None else self._of_method(type(bound), view)
+            if bound is None:
+                self._refuse_wrong_places(view)
+                guarded = self.guarded()
+            else:  # `method_decorator` decorates at each request; what is learnt of a method must outlive that
+                guarded = self._of_method(type(bound), view)
             wrapper = around(guarded, view)
         setattr(wrapper, GUARDS, (guarded, *guards_of(view)))
         if bound is None:

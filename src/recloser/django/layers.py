@@ -71,11 +71,29 @@ def stranger(view: object) -> object | None:
     return None if isinstance(view, FunctionType) and not _may_call_another(view) else view
 
 
+def listed(layer: object) -> list[Callable[..., object]]:
+    """Return the decorators that `method_decorator` puts around a method, outermost first."""
+    if not isinstance(layer, FunctionType) or _made_by(layer) != _METHOD_DECORATOR:
+        return []
+    held = (cell for cell in closed_over(layer) if isinstance(cell, list | tuple))
+    return [*next((cast("Iterable[Callable[..., object]]", cell) for cell in held), ())][::-1]
+
+
+def stranger_listed(decorators: Iterable[Callable[..., object]]) -> object | None:
+    """Find the first decorator's layer that may check access; `None` if none does."""
+    others = (decorate for decorate in decorators if type(decorate).__module__ not in _CHECKS_NOTHING)
+    return next((found for decorate in others if (found := stranger(decorate(_dummy)))), None)
+
+
 def name_of(layer: object) -> str:
     """Name a layer for messages: by the decorator that made it."""
     if not isinstance(layer, FunctionType):
         return repr(layer)
     return f"{module_of(layer)}.{layer.__code__.co_qualname.partition('.<locals>')[0]}"
+
+
+def _made_by(layer: FunctionType) -> tuple[str, str]:
+    return module_of(layer), layer.__code__.co_qualname.partition(".")[0]
 
 
 def _wrapped(layer: object) -> object | None:
@@ -92,9 +110,9 @@ def _checks_nothing(layer: object, inner: object) -> bool:
     cells = list(closed_over(layer))
     if not isinstance(layer, FunctionType) or not any(cell is inner for cell in cells):
         return False  # what it really calls is another
-    made_by = module_of(layer), layer.__code__.co_qualname.partition(".")[0]
+    made_by = _made_by(layer)
     if made_by == _METHOD_DECORATOR:
-        return all(stranger(decorate(_dummy)) is None for decorate in _decorators(cells))
+        return stranger_listed(listed(layer)) is None
     if made_by == _OF_MIDDLEWARE:
         cells = [cell for function in cells if function is not inner for cell in closed_over(function)]
     elif made_by != _OF_CONTEXT_MANAGER:
@@ -105,12 +123,6 @@ def _checks_nothing(layer: object, inner: object) -> bool:
 
 def _may_call_another(function: FunctionType) -> bool:
     return module_of(function) == "ninja.operation" or any(map(_is_function, closed_over(function)))
-
-
-def _decorators(cells: Iterable[object]) -> Iterator[Callable[..., object]]:
-    for cell in cells:
-        if isinstance(cell, list | tuple):
-            yield from cast("Iterable[Callable[..., object]]", cell)
 
 
 def closed_over(function: object) -> Iterator[object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Django's name
 
+from recloser.django.checks.above import Above, guards_above_checks
 from recloser.django.checks.backends import named
 from recloser.django.checks.installed import installed
 from recloser.django.checks.routes import without_plan
@@ -12,7 +13,6 @@ from recloser.django.layers import name_of
 from recloser.django.lazy import NAMES_ASKED_FOR
 from recloser.django.routes import ANY_METHOD
 from recloser.django.urlconf import views
-from recloser.django.views import Above, guards_above_checks
 from recloser.http.guarded import Guarded, unknown
 from recloser.http.plans import Unavailable
 from recloser.http.responder import Responder
