@@ -14,6 +14,7 @@ import pytest
 from django.contrib.auth.decorators import login_required
 from django.core.cache import caches
 from django.core.checks import CheckMessage, run_checks
+from django.core.management import CommandError, call_command
 from django.test import override_settings
 from django.urls import path
 from django.utils.decorators import method_decorator
@@ -21,11 +22,11 @@ from django.views import View
 from django.views.decorators.cache import never_cache
 
 from recloser import backlogs
-from recloser.core.errors import ConfigurationError
-from recloser.deferred import Queue
-from recloser.django import breaker, guard, registry
-from recloser.django.checks import TAG
+from recloser.deferred import Queue, commands
+from recloser.django import breaker, guard, lazy, registry
+from recloser.django.checks import TAG, code
 from recloser.django.lazy import NAMES_ASKED_FOR
+from recloser.registry import UnknownBreakerError
 
 OURS = "recloser.django.CircuitBreakerMiddleware"
 
@@ -101,7 +102,7 @@ def test_e004_unknown_breaker_in_code():
     try:
         messages = found("E004")
     finally:
-        del NAMES_ASKED_FOR["paymnets"]
+        del NAMES_ASKED_FOR["breaker('paymnets')"]
     told = [message.msg for message in messages]
     assert any("breaker('paymnets')" in text for text in told)
     assert any("view: guard('inventry')" in text for text in told)
@@ -152,18 +153,44 @@ def test_e004_a_backends_breaker_is_no_name(settings, name: object):
     assert caches["default"]
 
 
-def test_wrong_setting_is_listed_although_a_queue_needs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture
+def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Queue:
+    """A queue that no later test sees, nor opens its file."""
+    monkeypatch.setattr(backlogs, "_alive", WeakSet())
+    monkeypatch.setattr(lazy, "NAMES_ASKED_FOR", {})
+    monkeypatch.setattr(code, "NAMES_ASKED_FOR", lazy.NAMES_ASKED_FOR)
+    return Queue(tmp_path / "jobs.db", registry)
+
+
+def test_wrong_setting_is_listed_although_a_queue_needs_it(queue: Queue):
     """A task is declared where modules are imported: a wrong RECLOSER is no traceback there, but told by the check."""
-    monkeypatch.setattr(backlogs, "_alive", WeakSet())  # no later test sees this queue and opens its file
-    tasks = []
     with override_settings(RECLOSER={"BREKERS": {}}):
-        queue = Queue(tmp_path / "jobs.db", registry)
-        tasks.append(queue.task("inventory")(lambda job: None))
+        queue.task("inventory")(lambda job: None)
         [message] = found("E002")
 
     assert "BREKERS" in message.msg
-    with pytest.raises(ConfigurationError, match="did you mean 'inventory'"):
-        queue.task("inventroy", name="other")(lambda job: None)
+
+
+def test_e004_a_task_waits_for_no_breaker(queue: Queue):
+    """E004: its module can be imported, all such names are told at once, and nothing is put off for ever."""
+
+    @queue.task("inventroy")
+    def reserve(job: object) -> None: ...
+
+    queue.task("paymnets", name="charge")(lambda job: None)
+    messages = found("E004")
+
+    assert [message.msg for message in messages] == [
+        f"{__name__}: the task 'reserve': breaker is wrong: got 'inventroy'.",
+        f"{__name__}: the task 'charge': breaker is wrong: got 'paymnets'.",
+    ]
+    assert "did you mean 'inventory'" in messages[0].hint
+    with pytest.raises(UnknownBreakerError, match="did you mean 'inventory'"):
+        reserve.later()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(commands, "load", lambda _: (queue, ""))
+        with pytest.raises(CommandError, match="inventroy"):
+            call_command("recloser", "work", "shop.orders:queue")
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,8 @@ def _work(options: argparse.Namespace) -> int:
     ready = getattr(queue.breakers, "ready", None)
     if ready is not None:
         ready(STORE_SECONDS)  # where a fleet shares its breakers, its word comes before the first job
+    for name in queue.waits_for:
+        _ = queue.breakers[name]  # or its jobs would wait for ever
     worker = Worker(queue, threads=options.threads, around=options.around)
 
     def stop(*_: object) -> None:

@@ -125,8 +125,7 @@ class Queue:
 
         def decorator(function: Function) -> Task:
             own = name or function.__name__
-            if (wrong := self._unknown(breaker)) is not None:
-                raise ConfigurationError([Problem(f"the task {own!r}: breaker", repr(breaker), wrong)])
+            self._expect(breaker, f"{function.__module__}: the task {own!r}: breaker")
             if own in self.tasks:
                 raise ConfigurationError([Problem("a task's name", repr(own), "must be its own")])
             self.tasks[own] = task = Task(self, own, breaker, function)
@@ -134,12 +133,15 @@ class Queue:
 
         return decorator
 
-    def _unknown(self, breaker: str) -> str | None:
-        try:
-            known = dict.fromkeys(self.breakers)
-        except ConfigurationError:  # Django's, at import: its checks tell all that is wrong with the settings
-            return None
-        return None if breaker in known else f"must name a breaker{nearest(breaker, known)}"
+    def _expect(self, breaker: str, place: str) -> None:
+        expect = getattr(self.breakers, "expect", None)
+        if (
+            expect is not None
+        ):  # Django's, which may not be known yet: its checks tell all that is wrong at once
+            expect(breaker, place)
+        elif breaker not in self.breakers:
+            fix = f"must name a breaker{nearest(breaker, dict.fromkeys(self.breakers))}"
+            raise ConfigurationError([Problem(place, repr(breaker), fix)])
 
     # -- submitting ------------------------------------------------------------------------------------------
 
@@ -158,9 +160,11 @@ class Queue:
             owner: Whose key it is.
 
         Raises:
+            UnknownBreakerError: No breaker has the name that the task waits for.
             QueueFullError: `max_jobs` wait or run.
             QueueError: The file cannot be used.
         """
+        _ = self.breakers[task.breaker]  # or nobody would ever run it
         submission = self.translated(
             lambda: self.table.submit(
                 task.name,

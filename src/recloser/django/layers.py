@@ -75,8 +75,10 @@ def listed(layer: object) -> list[Callable[..., object]]:
     """Return the decorators that `method_decorator` puts around a method, outermost first."""
     if not isinstance(layer, FunctionType) or _made_by(layer) != _METHOD_DECORATOR:
         return []
-    held = (cell for cell in closed_over(layer) if isinstance(cell, list | tuple))
-    return [*next((cast("Iterable[Callable[..., object]]", cell) for cell in held), ())][::-1]
+    for cell in closed_over(layer):
+        if isinstance(cell, list | tuple):
+            return list(cast("Iterable[Callable[..., object]]", cell))[::-1]
+    return []
 
 
 def stranger_listed(decorators: Iterable[Callable[..., object]]) -> object | None:

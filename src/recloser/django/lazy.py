@@ -18,7 +18,7 @@ from recloser.registry import Registry
 P = ParamSpec("P")
 R = TypeVar("R")
 
-NAMES_ASKED_FOR: Final[dict[str, None]] = {}
+NAMES_ASKED_FOR: Final[dict[str, object]] = {}  # by the place where it is asked for
 
 
 class LazyRegistry(LazyObject):  # type: ignore[type-arg] # pyright: ignore[reportMissingTypeArgument]
@@ -30,6 +30,15 @@ class LazyRegistry(LazyObject):  # type: ignore[type-arg] # pyright: ignore[repo
 
     def __repr__(self) -> str:
         return "<recloser.django.registry>"
+
+    def expect(self, name: str, place: str) -> None:
+        """Have the checks look whether there is a breaker of this name.
+
+        Args:
+            name: The breaker's.
+            place: Where it is named, for the check's message.
+        """
+        NAMES_ASKED_FOR[place] = name
 
 
 class LazyBreaker(LazyObject):  # type: ignore[type-arg] # pyright: ignore[reportMissingTypeArgument]
@@ -102,7 +111,7 @@ def breaker(name: str) -> CircuitBreaker:
     """
     if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance] - settings may hold anything
         raise TypeError(f"a breaker's name must be a str, such as 'payments', got {name!r}")
-    NAMES_ASKED_FOR[name] = None
+    NAMES_ASKED_FOR[f"breaker({name!r})"] = name
     lazy: Any = LazyBreaker(name)
     return cast("CircuitBreaker", lazy)
 

@@ -24,10 +24,9 @@ def check_code(**_: object) -> list[CheckMessage]:
     if found is None:
         return []
     responder, breakers = found.responder, found.registry.declaration.breakers
-    asked_for = [(f"breaker({name!r})", name) for name in NAMES_ASKED_FOR]
     problems = [
         unknown(responder, place, name)
-        for place, name in [*named(), *asked_for]
+        for place, name in [*named(), *NAMES_ASKED_FOR.items()]
         if not (isinstance(name, str) and name in breakers)
     ]
     messages: list[CheckMessage] = []
