@@ -64,7 +64,10 @@ def test_page_is_rendered_by_the_projects_engine(client: Client):
 
     assert response.status_code == 503
     assert response["Content-Type"] == "text/html; charset=utf-8"
-    assert response.content.decode() == "<p>/sorry/ without inventory: back in 30 s</p>\n"
+    assert (
+        response.content.decode()
+        == f"<p>/sorry/ without inventory: back in {response['Retry-After']} s</p>\n"
+    )
     problem = client.get("/sorry/", headers={"accept": "application/json"})
     assert problem["Content-Type"] == "application/problem+json"
 

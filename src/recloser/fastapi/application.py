@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -31,7 +30,6 @@ from recloser.fastapi.survey import Survey
 from recloser.fastapi.walk import has_own_breakers
 from recloser.http import messages
 from recloser.http.exchange import exchange_of
-from recloser.http.failure import Trouble
 from recloser.http.kept import Cache
 from recloser.http.responder import Responder, RouteFacts
 from recloser.http.wire import ASGIScope
@@ -134,9 +132,10 @@ def _refuse_pers_of_breakers(responder: Responder) -> None:
         raise ConfigurationError(problems)
 
 
-def _render(templates: Jinja2Templates, name: str, request: messages.Request, error: Trouble) -> str:
+def _render(
+    templates: Jinja2Templates, name: str, request: messages.Request, context: dict[str, object]
+) -> str:
     native: Any = request.native
-    context = {"error": error, "retry_after": max(1, math.ceil(error.retry_after))}
     return bytes(templates.TemplateResponse(native, name, context).body).decode()
 
 

@@ -12,6 +12,7 @@ from typing import ClassVar, Self, TypeAlias, cast
 from recloser.http.failure import Trouble
 from recloser.http.fixed import WITHOUT_BODY, completed, encoded_json, read_headers
 from recloser.http.messages import Headers, Request, Response
+from recloser.http.problem import retry_after
 from recloser.http.strategy import Means, Strategy, in_place, waited
 
 Computed: TypeAlias = (
@@ -49,7 +50,7 @@ class Compute(Strategy):
         if not isinstance(result, Response):
             headers = (("content-type", "application/json"),)
             result = Response(200, headers, encoded_json(result))
-        return completed(_checked(result), error, self.random)
+        return completed(_checked(result), retry_after(error, self.random))
 
 
 def _checked(response: Response) -> Response:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final, Self, cast
 
 from recloser.core.errors import Problem
-from recloser.http import problem
 from recloser.http.failure import Trouble
 from recloser.http.messages import SAFE_METHODS, Headers, Request, Response
+from recloser.http.problem import retry_after
 from recloser.http.strategy import Means, Strategy
 
 WITHOUT_BODY: Final = frozenset({204, 205, 304})
@@ -92,7 +92,8 @@ class Fixed(Strategy):
         """Answer, unless that would claim that something was done."""
         if not self.claim.fits(request.method):
             return None
-        return completed(Response(self.claim.status, self.headers, self.body), error, self.random)
+        wait = retry_after(error, self.random)
+        return completed(Response(self.claim.status, self.headers, self.body), wait)
 
     def objection(self, methods: AbstractSet[str]) -> str:
         """Object to routes that only change things."""
@@ -110,19 +111,18 @@ class Json(Fixed):
     name: ClassVar[str] = "json"
 
 
-def completed(response: Response, error: Trouble, random: Callable[[], float]) -> Response:
+def completed(response: Response, wait: int) -> Response:
     """Add what follows from the rest: `Content-Length`, and `Retry-After` where the status asks for one.
 
     Args:
         response: As its author wrote it.
-        error: The refusal or failure.
-        random: Uniform in [0, 1), for jitter.
+        wait: For `Retry-After` (seconds).
     """
     headers = response.headers
     if response.status not in WITHOUT_BODY:
         headers += (("content-length", str(len(response.body))),)
     if response.status in {429, 503} and response.header("retry-after") is None:
-        headers += (("retry-after", str(problem.retry_after(error, random))),)
+        headers += (("retry-after", str(wait)),)
     return Response(response.status, headers, response.body)
 
 

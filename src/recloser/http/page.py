@@ -13,6 +13,7 @@ from recloser.http import fields
 from recloser.http.failure import Trouble
 from recloser.http.fixed import Claim, completed
 from recloser.http.messages import Request, Response
+from recloser.http.problem import retry_after
 from recloser.http.strategy import Means, Render, Strategy, in_place, waited
 
 
@@ -41,9 +42,11 @@ class Template(Strategy):
         """Answer with the page, unless the client would rather have JSON."""
         if self.render is None or not self.claim.fits(request.method) or not _welcomes_html(request):
             return None
-        page = str(await waited(self.in_thread(partial(self.render, self.template, request, error))))
+        wait = retry_after(error, self.random)
+        context: dict[str, object] = {"error": error, "retry_after": wait}
+        page = str(await waited(self.in_thread(partial(self.render, self.template, request, context))))
         response = Response(self.claim.status, (("content-type", "text/html; charset=utf-8"),), page.encode())
-        return completed(response, error, self.random)
+        return completed(response, wait)
 
     def objection(self, methods: AbstractSet[str]) -> str:
         """Object to routes that only change things."""

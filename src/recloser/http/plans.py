@@ -211,8 +211,8 @@ def defer(
 def template(name: str, *, status: int = 503, unsafe: bool = False) -> Strategy:
     """Answer with a page that the application's own engine renders, if the client takes HTML as gladly as JSON.
 
-    The template knows the refusal or failure as `error`, and as `retry_after` the seconds until it is worth trying
-    again.
+    The template knows the refusal or failure as `error`, and as `retry_after` how many seconds the answer's
+    `Retry-After` says.
 
     Args:
         name: As the engine finds it.

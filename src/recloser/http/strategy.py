@@ -16,7 +16,7 @@ from recloser.http.kept import Cache
 from recloser.http.messages import Request, Response
 
 # Renders a template for a request and the refusal or failure that it met.
-Render: TypeAlias = Callable[[str, Request, Trouble], str]
+Render: TypeAlias = Callable[[str, Request, dict[str, object]], str]
 
 
 def in_place(call: Callable[[], object]) -> object:
