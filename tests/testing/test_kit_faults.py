@@ -266,8 +266,32 @@ def test_an_error_may_come_late(breakers: Breakers):
     assert (breaker.snapshot().slow, breaker.snapshot().failures) == (1, 1)
 
 
-@pytest.mark.parametrize("latency", [0, -1])
+@pytest.mark.parametrize("latency", [0, -1, float("nan"), float("inf")])
 def test_a_fault_does_something(breakers: Breakers, depot: CircuitBreaker, latency: float):
-    """Neither error nor latency is a mistake."""
-    with pytest.raises(ValueError, match="an error, a latency"):
+    """Neither error nor latency is a mistake, and so is a time that never comes."""
+    with pytest.raises(ValueError, match=r"an error .*, a latency"):
         breakers.inject(depot, latency=latency)
+
+
+@pytest.mark.parametrize("error", ["down", 503, dict])
+def test_what_cannot_be_raised_is_refused_where_it_is_injected(
+    breakers: Breakers, depot: CircuitBreaker, error: object
+):
+    """Not in the middle of the application."""
+    with pytest.raises(ValueError, match="an exception, or what makes one"):
+        breakers.inject(depot, error)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"), [(lambda: None, "made None"), (httpx2.HTTPStatusError, "missing 1 required")]
+)
+def test_a_maker_that_makes_no_error_fails_the_test_alone(
+    breakers: Breakers, depot: CircuitBreaker, make: Callable[[], BaseException], message: str
+):
+    """Its mistake is no outcome, and takes no probe's place."""
+    breakers.half_open(depot)
+    with breakers.inject(depot, make):
+        for _ in range(2):
+            with pytest.raises(TypeError, match=message):
+                depot.call(reach)
+    assert (depot.state, depot.snapshot().probes_in_flight, depot.snapshot().ignored) == ("half_open", 0, 2)

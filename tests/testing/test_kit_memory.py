@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from recloser import CircuitBreaker, CircuitOpenError, Registry, last_good
+from recloser.metrics.logging import log_events
 from recloser.retry.budgets import FLOOR, BudgetCounts, budget, counts
 from recloser.testing import isolated
 
@@ -64,6 +65,18 @@ def test_counts_are_of_one_test(shop: Registry):
             assert shop.degraded.counts() == {("stock", "json"): 1}
     assert shop.degraded.counts() == {}
     assert shop["stock"].snapshot().durations.counts == (0, 0)  # type: ignore[union-attr]
+
+
+def test_refusals_are_logged_in_their_own_test(shop: Registry, caplog: pytest.LogCaptureFixture):
+    """The summary of those that one test has not seen logged is none of the next one's."""
+    log_events(shop)
+    for _ in range(2):
+        caplog.clear()
+        with isolated() as breakers:
+            breakers.open(shop["stock"])
+            with pytest.raises(CircuitOpenError):
+                shop["stock"].acquire()
+        assert [record.change for record in caplog.records] == ["state"]  # type: ignore[attr-defined]
 
 
 def test_a_declared_store_is_left_out_by_the_environment(tmp_path, monkeypatch):

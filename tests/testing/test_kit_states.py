@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -51,6 +53,17 @@ def test_an_opened_circuit_recovers_as_time_moves(breakers: Breakers, depot: Cir
     breakers.clock.advance(0.1)
     assert ask(depot) == "answer"
     assert depot.state == "closed"
+
+
+def test_an_open_period_has_no_jitter_in_tests(breakers: Breakers):
+    """It ends when the policy says, every time; a source of chance that a test gives is its own affair."""
+    for number in range(20):
+        breaker = CircuitBreaker(f"depot{number}", recovery_timeout=30)
+        breakers.open(breaker)
+        assert breaker.snapshot().retry_after == 30
+    early = CircuitBreaker("early", recovery_timeout=30, recovery_jitter=0.1, random=lambda: 0.0)
+    breakers.open(early)
+    assert early.snapshot().retry_after == 27
 
 
 def test_half_open_the_next_call_is_the_probe(breakers: Breakers, depot: CircuitBreaker):
@@ -174,6 +187,8 @@ def test_a_name_that_nobody_has_is_an_error_with_a_hint(breakers: Breakers, depo
     """Nothing is created by a mistyped name."""
     with pytest.raises(LookupError, match=r"'deppot' \(did you mean 'depot'\?\)"):
         breakers.open("deppot")
+    with pytest.raises(LookupError, match=r"'xyz'; there are \[.*'depot'"):
+        breakers.open("xyz")
 
 
 def test_a_name_stands_for_every_breaker_that_has_it(breakers: Breakers, depot: CircuitBreaker):
@@ -262,6 +277,53 @@ def test_a_decorated_function_goes_on_after_the_kit(shared: CircuitBreaker):
     assert (before(), within()) == (1, 2)
     assert (slow.snapshot().calls, slow.snapshot().slow) == (2, 0)
     assert slow.state == "closed"
+
+
+def test_a_function_decorated_in_a_test_is_timed_after_it():
+    """An application imported by its first test is used by all others."""
+    own = Clock()
+    slow = CircuitBreaker(
+        "slow", slow_call_duration=2, slow_call_rate_threshold=0.5, minimum_calls=1, clock=own
+    )
+    with isolated() as breakers:
+        breakers.clock.advance(100)
+        ask = slow(lambda: own.advance(3))
+    breakers.clock.advance(100)
+    ask()
+    assert slow.state == "open"
+    real = CircuitBreaker("real", slow_call_duration=0.01, slow_call_rate_threshold=0.5, minimum_calls=1)
+    with isolated():
+        ask = real(lambda: time.sleep(0.02))
+    ask()
+    assert real.state == "open"
+
+
+def test_a_thread_that_outlives_its_test_meets_no_trace_of_it(depot: CircuitBreaker):
+    """A live server goes on serving while breakers are taken in hand and given back."""
+    over, errors = threading.Event(), []
+
+    def serve() -> None:
+        while not over.is_set():
+            try:
+                depot.call(lambda: 1)
+            except Exception as error:
+                errors.append(error)
+
+    servers = [threading.Thread(target=serve) for _ in range(3)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for server in servers:
+            server.start()
+        for _ in range(100):
+            with isolated():
+                pass
+    finally:
+        over.set()
+        sys.setswitchinterval(interval)
+        for server in servers:
+            server.join()
+    assert errors == []
 
 
 def test_what_a_test_raises_passes_through_and_everything_is_given_back(shared: CircuitBreaker):

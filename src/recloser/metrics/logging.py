@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Final
 from weakref import WeakSet
 
+from recloser.core import living
 from recloser.core.events import CallRejected, Event, ModeChanged, Rule, StateChanged
 from recloser.core.state import Override, State
 from recloser.registry import Registry
@@ -62,6 +63,7 @@ class EventLog:
         self._logger = logger
         self._lock = RLock()
         self._refused: OrderedDict[tuple[str, bool], _Refused] = OrderedDict()
+        living.memories.add(self)
 
     def __call__(self, event: Event) -> None:
         """Log one event, or count it."""
@@ -75,6 +77,11 @@ class EventLog:
             self._log_transition(event)
         elif isinstance(event, ModeChanged):
             self._log_mode(event)
+
+    def forget(self) -> None:
+        """Tell nothing of what was refused so far."""
+        with self._lock:
+            self._refused.clear()
 
     def _count(self, event: CallRejected) -> None:
         with self._lock:

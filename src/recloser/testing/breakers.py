@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from recloser.core import living
 from recloser.core.breaker import CircuitBreaker
 from recloser.core.driver import Driver
 from recloser.core.events import Event
-from recloser.core.policy import nearest
+from recloser.core.policy import nearest, shown
 from recloser.core.snapshot import Snapshot, take
 from recloser.core.state import State
 from recloser.http import rigging
@@ -104,10 +105,15 @@ class Breakers:
         Raises:
             LookupError: There is no such breaker.
             RuntimeError: A fleet leads it.
-            ValueError: There is neither an error nor a latency, or the latency is negative.
+            ValueError: There is neither an error nor a latency, or they are none.
         """
-        if latency < 0 or (error is None and not latency):
-            raise ValueError(f"inject an error, a latency in seconds, or both; got {error!r}, {latency!r}")
+        if not (math.isfinite(latency) and latency >= 0) or not (
+            latency if error is None else _may_be_raised(error)
+        ):
+            raise ValueError(
+                "inject an error (an exception, or what makes one), a latency (seconds), or both; "
+                f"got {error!r}, {latency!r}"
+            )
         fault = Fault(error, latency)
         undo: list[Callable[[], object]] = []
         for driver in self._found(breaker):
@@ -186,7 +192,9 @@ class Breakers:
         else:  # also what stands for one, as Django's lazy breakers do
             name, found = breaker.name, [breaker._driver]
         if not found:
-            hint = nearest(name, dict.fromkeys(driver.name for driver in living.everyone()))
+            names = sorted({driver.name for driver in living.everyone()})
+            others = f"; there are {shown(names)}" if names else "; none was made yet"
+            hint = nearest(name, dict.fromkeys(names)) or others
             raise LookupError(f"no breaker of this process is named {name!r}{hint}")
         for driver in found:
             if not is_rigged(driver):
@@ -199,6 +207,12 @@ class Breakers:
 
 def _named(name: str) -> list[Driver]:
     return [driver for driver in living.everyone() if driver.name == name]
+
+
+def _may_be_raised(error: object) -> bool:
+    if isinstance(error, type):
+        return issubclass(error, BaseException)
+    return isinstance(error, BaseException) or callable(error)
 
 
 def _make_djangos() -> None:

@@ -14,10 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+from recloser.core.breaker import _random as default_random
 from recloser.core.condition import Totals
 from recloser.core.driver import Driver
 from recloser.core.events import Cause, Event, Rule
 from recloser.core.machine import Admission
+from recloser.core.outcome import Outcome
 from recloser.core.scope import Scope
 from recloser.core.state import Override, State
 from recloser.testing.clock import Clock, Hand
@@ -46,12 +48,14 @@ class Rig:
     Attributes:
         hand: What it reads as monotonic time.
         clock: What moves that.
+        random: Its own source of chance.
         deaf: Ends the recording of its events.
         faults: The last one holds.
     """
 
     hand: Hand
     clock: Clock
+    random: Callable[[], float]
     deaf: Callable[[], None]
     faults: list[Fault] = field(default_factory=list[Fault])
 
@@ -60,6 +64,7 @@ class Rig:
 
         Raises:
             BaseException: The fault's error, counted as if the dependency had caused it.
+            TypeError: What was to make one made something else; the call is no outcome then.
         """
         if not self.faults:
             return
@@ -67,11 +72,26 @@ class Rig:
         if fault.error is None:
             self.hand.pending += fault.latency
             return
-        error = fault.error if isinstance(fault.error, BaseException) else fault.error()
+        try:
+            error = _made(fault.error)
+        except BaseException:
+            driver.conclude(admission, Outcome.IGNORED, driver.clock())
+            raise
         started = driver.clock()
         self.clock.advance(fault.latency)
         driver.failed(admission, error, started)
         raise error.with_traceback(None)
+
+
+def _made(error: Error) -> BaseException:
+    made = error if isinstance(error, BaseException) else error()
+    if isinstance(made, BaseException):  # pyright: ignore[reportUnnecessaryIsInstance] - tests need not be typed
+        return made
+    raise TypeError(f"inject an exception or what makes one; {error!r} made {made!r}")
+
+
+def _even() -> float:
+    return 0.5  # no jitter: the middle of what may be drawn
 
 
 BY: Final = "recloser.testing"
@@ -87,8 +107,11 @@ class RiggedDriver(Driver):
 
     def admit(self, now: float, scope: Scope | None) -> Admission:
         """Ask for one call, and let it meet the fault that was injected; as of `Driver`."""
-        admission = super().admit(now, scope)
-        _rigs[self].strike(self, admission)
+        # A thread that outlives its test may find itself no longer rigged, before this line and after it.
+        admission = Driver.admit(self, now, scope)
+        found = _rigs.get(self)
+        if found is not None:
+            found.strike(self, admission)
         return admission
 
     def _publish(self) -> None:
@@ -104,23 +127,23 @@ def rig(driver: Driver, clock: Clock, record: Callable[[Event], object]) -> None
         clock: What moves its time from now on.
         record: Gets its events.
     """
+    machine = driver.machine
     hand, day = Hand(driver.clock, clock), Hand(driver.wall_clock, clock)
-    _rigs[driver] = Rig(hand, clock, driver.delivery.add(record))
-    driver.wall_clock = day
-    _set_clock(driver, hand)
-    driver.__class__ = RiggedDriver
-    driver.run(lambda: None)  # publishes
+    _rigs[driver] = Rig(hand, clock, machine._random, driver.delivery.add(record))
+    if machine._random is default_random:
+        machine._random = _even
+    _become(driver, RiggedDriver, hand, day)
 
 
 def unrig(driver: Driver) -> None:
     """Give a breaker back as new: closed, in automatic mode, without counts and on its own clock."""
     found = _rigs.pop(driver)
     found.deaf()
+    driver.machine._random = found.random
     day = driver.wall_clock
     assert isinstance(day, Hand)  # noqa: S101 - `rig` set it
-    driver.wall_clock = day.own
-    _set_clock(driver, found.hand.own)
-    driver.__class__ = Driver
+    _become(driver, Driver, found.hand.own, day.own)
+    found.hand.let_go()
     renew(driver)
 
 
@@ -156,9 +179,16 @@ def renew(driver: Driver) -> None:
     driver.run(begin)
 
 
-def _set_clock(driver: Driver, clock: Callable[[], float]) -> None:
-    driver.clock = clock
+def _become(
+    driver: Driver, kind: type[Driver], clock: Callable[[], float], wall_clock: Callable[[], float]
+) -> None:
     machine = driver.machine
-    machine._clock = clock
-    condition = machine.condition
-    machine.condition = condition._replace(refusal=condition.refusal._replace(clock=clock))
+
+    def change() -> None:
+        driver.__class__ = kind
+        driver.clock, driver.wall_clock = clock, wall_clock
+        machine._clock = clock
+        condition = machine.condition
+        machine.condition = condition._replace(refusal=condition.refusal._replace(clock=clock))
+
+    driver.run(change)  # and publishes
