@@ -76,6 +76,7 @@ def policies(draw: st.DrawFn) -> Policy:
     knobs["probe_timeout"] = draw(st.sampled_from([0.5, 1.0, 3.0]))
     knobs["recovery_ramp"] = draw(st.sampled_from([0.0, 0.0, 2.0, 5.0]))
     knobs["max_concurrent_calls"] = draw(st.sampled_from([None, None, None, 1, 3]))
+    knobs["duration_buckets"] = draw(st.sampled_from([(), (MOMENT, 1.0)]))
     return Policy(**knobs, ignore=(Excluded,))
 
 
@@ -335,7 +336,9 @@ class BreakerAgainstModel(RuleBasedStateMachine):
         assert self.real.look() == self.model.look()
         assert self.real.clock == self.model.clock
         ignored = self.model.model.totals["ignored"]
-        assert ignored <= self.real.breaker.snapshot().ignored <= ignored + self.model.forgotten
+        numbers = self.real.breaker.snapshot()
+        assert ignored <= numbers.ignored <= ignored + self.model.forgotten
+        assert numbers.durations is None or sum(numbers.durations.counts) >= numbers.calls
 
     @invariant()
     def recorder_is_there_while_every_call_is_admitted_and_counted(self) -> None:

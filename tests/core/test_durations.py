@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from bisect import bisect_left
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -16,6 +17,7 @@ from core.conftest import Build
 from core.test_fork import in_child
 from recloser import CircuitBreaker, CircuitOpenError
 from recloser.core.durations import Durations, Histogram
+from recloser.core.state import State
 from ways_in import WRAPPERS
 
 BUCKETS = [0.1, 1]
@@ -116,11 +118,13 @@ def test_a_response_is_measured_to_its_beginning(build: Build, clock: Clock):
     assert taken(breaker) == Histogram((0.1, 1.0), (0, 1, 0), 0.5)
 
 
-def test_what_is_noted_does_not_pile_up(build: Build, clock: Clock):
-    """While calls are made, at most a second's durations wait to be sorted, whether or not anybody reads them."""
-    breaker = build(duration_buckets=BUCKETS)
-    durations = breaker._driver.durations
-    assert durations is not None
+@pytest.mark.parametrize("knobs", [{}, {"failure_rate_threshold": 0.9}], ids=["no window", "time window"])
+def test_what_is_noted_does_not_pile_up(build: Build, clock: Clock, knobs):
+    """While calls are made, at most a tenth of a second's durations wait to be sorted, whether or not anybody reads them."""
+    breaker = build(duration_buckets=BUCKETS, **knobs)
+    driver = breaker._driver
+    assert driver.durations is not None
+    assert driver._counter is not None
 
     @breaker
     def wait() -> None:
@@ -128,9 +132,46 @@ def test_what_is_noted_does_not_pile_up(build: Build, clock: Clock):
 
     for _ in range(1000):
         wait()
-        assert len(durations._noted) <= 101
+        assert len(driver.durations._noted) + len(driver._counter.sheet) <= 13
     assert taken(breaker).counts == (1000, 0, 0)
     assert breaker.snapshot().calls == 1000
+
+
+@pytest.mark.parametrize("end", [None, Boom()], ids=["success", "failure"])
+def test_a_call_that_outlives_its_epoch_is_not_counted(build: Build, clock: Clock, end: Boom | None):
+    """What began before a reset says nothing about what comes after it, and trips nothing."""
+    breaker = build(duration_buckets=BUCKETS, failure_threshold=1)
+
+    @breaker
+    def call() -> None:
+        breaker.reset(by="ann", reason="test")
+        if end is not None:
+            raise end
+
+    with suppress(Boom):
+        call()
+    assert (breaker.state, breaker.snapshot().calls) == (State.CLOSED, 0)
+
+
+def test_successes_end_a_run_of_failures(build: Build, clock: Clock):
+    """Calls that are only noted have numbers too: failures with one between them are not in a row."""
+    breaker = build(duration_buckets=BUCKETS, failure_threshold=2)
+    call = breaker(lambda error: raised(error) if error else None)
+    for error in (Boom(), None, Boom(), None):
+        with suppress(Boom):
+            call(error)
+    assert breaker.snapshot().consecutive_failures == 0
+    with suppress(Boom):
+        call(Boom())
+    assert breaker.state is State.CLOSED
+    with suppress(Boom):
+        call(Boom())
+    assert breaker.state is State.OPEN
+    assert breaker.snapshot().calls == sum(taken(breaker).counts) == 6
+
+
+def raised(error: Exception) -> None:
+    raise error
 
 
 def test_threads_lose_nothing(build: Build):

@@ -80,11 +80,7 @@ def _plain(driver: Driver, function: Function, *, asynchronous: bool) -> Functio
         function = MethodType(called, function)  # called faster than the object itself
     own = isinstance(function, FunctionType) and not any(map(_is_reserved, function.__code__.co_varnames))
     parameters, arguments = _shape(function.__code__) if own else ANY_SHAPE
-    if driver.policy.failure_if is not None:
-        tail = "returned"
-    else:
-        tail = _timed(driver) if driver.times else "rolling" if driver.rolls else "tick"
-    make = _maker(parameters, arguments, tail, driver.times, asynchronous)
+    make = _maker(parameters, arguments, _kind(driver), driver.times, asynchronous)
     note = driver.durations.note if driver.durations is not None else None
     wrapper: Function = make(driver, driver.machine, function, driver.clock, note)
     # CPython adapts code to the functions that it calls: wrappers of one shape must not share it.
@@ -95,10 +91,16 @@ def _plain(driver: Driver, function: Function, *, asynchronous: bool) -> Functio
     return wrapper
 
 
-def _timed(driver: Driver) -> str:
+def _kind(driver: Driver) -> str:
+    if driver.policy.failure_if is not None:
+        return "returned"
+    if not driver.times:
+        return "rolling" if driver.rolls else "tick"
     if driver.durations is None:
         return "timed"
-    return "timed and measured" if driver.slow_after < inf else "measured"
+    if driver.slow_after < inf:
+        return "timed and measured"
+    return "measured" if driver.rolls else "noted"
 
 
 # Each variable of `make` that the wrapper uses costs time in each call: what is no breaker's own is a global.
@@ -113,9 +115,7 @@ _GLOBALS: Final[dict[str, object]] = {
 _HEAD: Final = """\
 def make(_rc_driver, _rc_machine, _rc_function, _rc_clock, _rc_note):
     {define} wrapper({parameters}):
-        _rc_record = _rc_machine.recorder
-        if _rc_record is None:
-            _rc_now = _rc_driver.clock()
+{admission}            _rc_now = _rc_driver.clock()
             _rc_refusal = _rc_driver.refusal(_rc_now, _rc_current.get())
             if _rc_refusal is not None:
                 raise _rc_CircuitOpenError(_rc_refusal, _rc_now)
@@ -124,11 +124,20 @@ def make(_rc_driver, _rc_machine, _rc_function, _rc_clock, _rc_note):
         try:
             _rc_result = {call}
         except BaseException as _rc_error:
-            _rc_driver.failed(_rc_record, _rc_error{started})
+            _rc_driver.{failed}(_rc_record, _rc_error{started})
             raise
 {tail}\
         return _rc_result
     return wrapper
+"""
+_RECORDER: Final = """\
+        _rc_record = _rc_machine.recorder
+        if _rc_record is None:
+"""
+_SHEET: Final = """\
+        _rc_record = _rc_machine.sheet
+        _rc_started = _rc_clock()
+        if _rc_started >= _rc_record[0]:
 """
 _TAILS: Final = {
     "tick": "        _rc_record()\n",
@@ -162,12 +171,14 @@ _TAILS: Final = {
         else:
             _rc_driver.succeeded(_rc_record, _rc_started, _rc_now)
 """,
+    "noted": "        _rc_record.append(_rc_clock() - _rc_started)\n",  # of a list it costs less than a tick
     "returned": "        _rc_driver.returned(_rc_record, _rc_result{started})\n",
 }
 
 
 @lru_cache(maxsize=512)
-def _maker(parameters: str, arguments: str, tail: str, timed: bool, asynchronous: bool) -> Function:
+def _maker(parameters: str, arguments: str, kind: str, timed: bool, asynchronous: bool) -> Function:
+    by_sheet = kind == "noted"
     started = ", _rc_started" if timed else ""
     wait = "await " if asynchronous else ""
     call = f"{wait}_rc_function({arguments})"
@@ -180,9 +191,11 @@ def _maker(parameters: str, arguments: str, tail: str, timed: bool, asynchronous
         call=call,
         parameters=parameters,
         arguments=arguments,
-        start="        _rc_started = _rc_clock()\n" if timed else "",
+        admission=_SHEET if by_sheet else _RECORDER,
+        start="        _rc_started = _rc_clock()\n" if timed and not by_sheet else "",
+        failed="failed_on_sheet" if by_sheet else "failed",
         started=started,
-        tail=_TAILS[tail].format(started=started),
+        tail=_TAILS[kind].format(started=started),
     )
     made: dict[str, Function] = {}
     exec(compile(source, "<recloser wrapper>", "exec"), _GLOBALS, made)  # noqa: S102 - our template

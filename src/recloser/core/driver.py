@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from recloser.core import retry_after
 from recloser.core.delivery import Delivery
-from recloser.core.durations import SORT_SECONDS, Durations
+from recloser.core.durations import SORT_SECONDS, Durations, Sheet, SheetCounter
 from recloser.core.errors import (
     BulkheadFullError,
     CircuitOpenError,
@@ -55,6 +55,7 @@ class Driver(Section):
     """
 
     __slots__ = (
+        "_counter",
         "_next_sort",
         "_warm",
         "durations",
@@ -86,7 +87,8 @@ class Driver(Section):
         self.slow_after = policy.slow_call_duration if policy.slow_call_duration is not None else inf
         self.times = policy.times_calls
         self.durations = Durations(policy.duration_buckets) if policy.duration_buckets else None
-        self._next_sort = -inf if policy.duration_buckets else inf
+        self._counter: SheetCounter | None = None
+        self._next_sort = inf
         self.rolls = policy.judges_rates and policy.window_seconds is not None
         self._warm: tuple[Tally, Recorder] | None = None
         self._count_anew()
@@ -215,6 +217,13 @@ class Driver(Section):
             self.took(started, ended)
         return self.conclude(ticket, outcome, now, slow=slow, error=error)
 
+    def failed_on_sheet(self, sheet: Sheet, error: BaseException, started: float) -> Outcome:
+        """Settle a call that raised and was admitted by a sheet; arguments and result as for `failed`."""
+        tally = self.machine.condition.tally
+        if tally is not None and isinstance(tally.counter, SheetCounter) and tally.counter.sheet is sheet:
+            return self.failed(tally.tick, error, started)
+        return self.failed(Admission(None), error, started)
+
     def returned(
         self, ticket: Ticket, result: object, started: float = 0.0, answered: float | None = None
     ) -> Outcome:
@@ -232,8 +241,6 @@ class Driver(Section):
     def succeeded(self, ticket: Ticket, started: float = 0.0, answered: float | None = None) -> Outcome:
         """Settle a success; arguments and result as for `failed`."""
         now = self.clock()
-        if now >= self._next_sort:
-            self._next_sort = now + SORT_SECONDS
         slow = self.took(started, now if answered is None else answered)
         return self.conclude(ticket, _SUCCESS, now, slow=slow)
 
@@ -333,16 +340,18 @@ class Driver(Section):
 
     def _publish(self) -> None:
         """Let the fast path see what the machine has decided."""
-        if self.durations is not None:
-            self.durations.sort()
         machine = self.machine
         condition = machine.condition
         tally = condition.tally
+        self.sort_durations()
         counts_all = condition.override.until is None and self.policy.max_concurrent_calls is None
         if tally is None or condition.ramp is not None or not counts_all:
-            machine.recorder = None
+            machine.ask_for_each_call()
             return
         machine.next_look = min(tally.next_look, self._next_sort)
+        if self._counter is not None:
+            machine.sheet = self._counter.sheet
+            machine.sheet[0] = machine.next_look
         if self.rolls or tally.ticks_suffice:
             machine.recorder = tally.tick
             return
@@ -351,11 +360,19 @@ class Driver(Section):
             warm = self._warm = (tally, partial(self._tick_warm, tally))
         machine.recorder = warm[1]
 
+    def sort_durations(self) -> None:
+        """Sort the durations that calls have noted, also those of an epoch that has just ended."""
+        if self.durations is None:
+            return
+        self.durations.sort(self._counter.take() if self._counter is not None else ())
+        tally = self.machine.condition.tally
+        counter = tally.counter if tally is not None else None
+        self._counter = counter if isinstance(counter, SheetCounter) else None
+        self._next_sort = self.clock() + SORT_SECONDS
+
     def after_fork_in_child(self) -> None:
         """Begin anew in the same state: a new lock, no inherited permit, lease or count."""
         self._count_anew()
-        if self.durations is not None:
-            self.durations.clear()
         super().after_fork_in_child()
 
     def _count_anew(self) -> None:
@@ -363,3 +380,6 @@ class Driver(Section):
         self.refused_open = CallCounter()
         self.refused: dict[Rejection, CallCounter] = {Rejection.OPEN: self.refused_open}
         self.would_refuse: dict[Rejection, CallCounter] = {}
+        self._counter = None
+        if self.durations is not None:
+            self.durations.clear()

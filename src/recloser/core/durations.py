@@ -1,11 +1,24 @@
-"""How long calls take, where the policy asks: noted as calls end, sorted into buckets later."""
+"""How long calls take, where the policy asks: noted as calls end, sorted into buckets later.
+
+Most calls are noted on the sheet of their epoch, which counts them too: `[until, seconds, seconds, ...]`. It admits
+the calls that begin before `until` (monotonic seconds), and its `append` is all that is done for a success: atomic,
+without a lock, and cheaper than a tick of the counter.
+"""
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from typing import Final, NamedTuple
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+from math import inf
+from typing import Final, NamedTuple, TypeAlias
 
-SORT_SECONDS: Final = 1.0
+from recloser.core.window import CallCounter
+
+Sheet: TypeAlias = list[float]
+
+SORT_SECONDS: Final = 0.1
+_AT_ONCE: Final = 1000  # short lists are sorted for a third of what a search for each duration costs
+NO_SHEET: Final[Sheet] = [-inf]  # admits nobody, so nobody writes on it
 
 
 class Histogram(NamedTuple):
@@ -22,11 +35,44 @@ class Histogram(NamedTuple):
     seconds: float
 
 
+class SheetCounter(CallCounter):
+    """Counts the calls of one epoch, by ticks and on its sheet.
+
+    Attributes:
+        sheet: Of this epoch.
+    """
+
+    __slots__ = ("_taken", "sheet")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sheet: Sheet = [-inf]
+        self._taken = 0
+
+    def number(self) -> int:
+        """Count one call and return its number, from 1 on without gaps."""
+        return super().number() + self._noted()
+
+    def read(self) -> int:
+        """Return how many calls were counted."""
+        return super().read() + self._noted()
+
+    def take(self) -> list[float]:
+        """Take what is noted off the sheet (seconds). It stays counted."""
+        noted = self.sheet[1:]
+        self._taken += len(noted)  # first: an interruption may make numbers jump, but never go back
+        del self.sheet[1 : len(noted) + 1]
+        return noted
+
+    def _noted(self) -> int:
+        return self._taken + len(self.sheet) - 1
+
+
 class Durations:
     """The durations of one breaker's calls.
 
-    `note(seconds)` is an append, which is atomic and takes no lock. All else is for one thread at a time; sorting
-    at least every `SORT_SECONDS` while calls are made keeps what is noted small.
+    `note(seconds)` is for calls that are on no sheet: an append, which is atomic and takes no lock. All else is for
+    one thread at a time; sorting at least every `SORT_SECONDS` while calls are made keeps what is noted small.
 
     Args:
         bounds: The buckets' upper bounds (seconds, rising).
@@ -40,13 +86,22 @@ class Durations:
         self.note = self._noted.append
         self.clear()
 
-    def sort(self) -> None:
-        """Sort what was noted into the buckets."""
+    def sort(self, noted: Iterable[float] = ()) -> None:
+        """Sort what was noted into the buckets, here and on a sheet (seconds)."""
         fresh = self._noted[:]
         del self._noted[: len(fresh)]
-        for seconds in fresh:
-            self._counts[bisect_left(self._bounds, seconds)] += 1
-        self._seconds += sum(fresh)
+        fresh += noted
+        for start in range(0, len(fresh), _AT_ONCE):
+            self._add(sorted(fresh[start : start + _AT_ONCE]))
+
+    def _add(self, rising: list[float]) -> None:
+        self._seconds += sum(rising)
+        bounds, number, at = self._bounds, len(rising), 0
+        while at < number:
+            bucket = bisect_left(bounds, rising[at])
+            upto = bisect_right(rising, bounds[bucket], at) if bucket < len(bounds) else number
+            self._counts[bucket] += upto - at
+            at = upto
 
     def read(self) -> Histogram:
         """Return all that was sorted."""

@@ -67,7 +67,7 @@ class LedDriver(Driver):
         Driver._publish(self)  # noqa: SLF001 - each failure comes through here, and `super()` would cost it a fiftieth
         machine = self.machine
         if not self._lead.begun:
-            machine.recorder = None
+            machine.ask_for_each_call()
         elif machine.urgent:
             machine.urgent = False
             self._lead.wake(self.name)

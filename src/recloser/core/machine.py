@@ -13,6 +13,7 @@ from math import inf
 from typing import NamedTuple
 
 from recloser.core.condition import Bulkhead, Condition, Ramp, Slot, Token, Totals
+from recloser.core.durations import NO_SHEET, Sheet
 from recloser.core.errors import Refusal
 from recloser.core.events import Cause, Event, ModeChanged, Rejection, Rule, StateChanged
 from recloser.core.policy import Policy
@@ -66,6 +67,7 @@ class Machine:
     Attributes:
         recorder: The present epoch's tick while every call is admitted and counted in it, else `None` (C3). Taken
             away with every change of condition; `Driver` puts it back.
+        sheet: The present epoch's sheet while it stands for the recorder, else one that admits nobody.
         next_look: From this moment on a success is recorded with its time, not ticked (monotonic seconds).
     """
 
@@ -80,6 +82,7 @@ class Machine:
         "next_look",
         "policy",
         "recorder",
+        "sheet",
         "totals",
     )
 
@@ -101,6 +104,7 @@ class Machine:
         self.last_failure = ""
         self.totals = Totals()
         self.recorder: Callable[[], object] | None = None
+        self.sheet: Sheet = NO_SHEET
         self.next_look = -inf
         self.condition = Condition(State.CLOSED, _epoch(0), now, tally=Tally(policy, now))
 
@@ -291,8 +295,13 @@ class Machine:
         )
 
     def _replace(self, condition: Condition) -> None:
-        self.recorder = None  # whatever interrupts us now, no call is admitted by what has ended
+        self.ask_for_each_call()  # whatever interrupts us now, no call is admitted by what has ended
         self.condition = condition
+
+    def ask_for_each_call(self) -> None:
+        """Let no call in without `admit`."""
+        self.recorder = None
+        self.sheet = NO_SHEET
 
     def _open_period(self, reopenings: int, retry_after: float | None) -> float:
         policy = self.policy

@@ -82,8 +82,7 @@ def take(driver: Driver) -> Snapshot:
 def read(driver: Driver) -> Snapshot:
     """Read a breaker's numbers, by one who is in its section already."""
     now = driver.clock()
-    if driver.durations is not None:
-        driver.durations.sort()
+    driver.sort_durations()
     tally = driver.machine.condition.tally
     return _read(driver, now, Counts() if tally is None else tally.counts(now))
 

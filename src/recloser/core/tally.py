@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import inf
 
+from recloser.core.durations import SheetCounter
 from recloser.core.events import Cause, Rule
 from recloser.core.policy import Policy
 from recloser.core.window import CallCounter, CallWindow, Counts, NoWindow, TimeWindow, Window
@@ -37,7 +38,7 @@ class Tally:
 
     def __init__(self, policy: Policy, now: float) -> None:
         self._policy = policy
-        self.counter = CallCounter()
+        self.counter = SheetCounter() if policy.duration_buckets else CallCounter()
         self.tick: Callable[[], object] = self.counter.tick
         self.window = _window(policy, now)
         # False while each success must be judged: until `minimum_calls`, and after an unjudged roll (B3).

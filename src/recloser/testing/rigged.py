@@ -116,7 +116,7 @@ class RiggedDriver(Driver):
 
     def _publish(self) -> None:
         super()._publish()
-        self.machine.recorder = None  # every call asks for admission
+        self.machine.ask_for_each_call()
 
 
 def rig(driver: Driver, clock: Clock, record: Callable[[Event], object]) -> None:
@@ -173,8 +173,6 @@ def renew(driver: Driver) -> None:
         machine._replace(condition)
         machine.totals, machine.last_failure = Totals(), ""
         driver._count_anew()
-        if driver.durations is not None:
-            driver.durations.clear()
 
     driver.run(begin)
 
