@@ -66,9 +66,10 @@ def test_action_acts(action: str, state: str, mode: str):
     assert told["mode"]["by"] == ("" if action == "reset" else "ann")
 
 
-def test_action_may_end():
-    """A mode may be given an end."""
-    told = run_json("open", "inventory", "--reason", "drill", "--for", "60")["breaker"]
+@pytest.mark.parametrize("duration", ["60", "1m"])
+def test_action_may_end(duration: str):
+    """A mode may be given an end, spelt as `recloser open` has it."""
+    told = run_json("open", "inventory", "--reason", "drill", "--for", duration)["breaker"]
 
     assert told["mode"]["until"] is not None
     assert "forced open by" in run("list")
@@ -80,10 +81,10 @@ def test_action_may_end():
     [
         (["open", "inventroy", "--reason", "drill"], "did you mean 'inventory'"),
         (["open", "inventory"], "--reason"),
-        (["open", "inventory", "--reason", "drill", "--for", "-1"], "must lie in the future"),
-        (["open", "inventory", "--reason", "drill", "--for", "1e308"], "must lie in the future"),
-        (["open", "inventory", "--reason", "drill", "--for", "inf"], "must lie in the future"),
-        (["open", "inventory", "--reason", "drill", "--for", "soon"], "invalid float value"),
+        (["open", "inventory", "--reason", "drill", "--for", "-1"], "must be a duration such as"),
+        (["open", "inventory", "--reason", "drill", "--for", "1e308"], "must be a duration such as"),
+        (["open", "inventory", "--reason", "drill", "--for", "inf"], "must be a duration such as"),
+        (["open", "inventory", "--reason", "drill", "--for", "soon"], "must be a duration such as"),
         (["open", "inventory", "--reason", " \n"], "--reason must say why"),
         (["explode"], "invalid choice"),
     ],

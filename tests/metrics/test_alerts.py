@@ -17,7 +17,7 @@ from core.acting import slow
 from http_tools import Clock
 from metrics.conftest import Scrape
 from recloser import Registry, cli
-from recloser.metrics.catalogue import STORE
+from recloser.metrics.catalogue import DEGRADED, SERIES, STORE
 
 ALERTS = files("recloser.metrics").joinpath("alerts.yml").read_text()
 DASHBOARD: dict[str, Any] = json.loads(files("recloser.metrics").joinpath("dashboard.json").read_text())
@@ -65,8 +65,17 @@ def test_the_dashboard_queries_metrics_that_exist(names: set[str]):
 
 def test_the_labels_of_queries_exist(names: set[str]):
     """Queries group by the labels that the metrics have, and by those that Prometheus adds."""
-    known = {"service_name", "outcome", "reason", "strategy", "state", "budget", "le", "job", "instance"}
-    grouped = re.findall(r"\b(?:by|on) \(([^)]*)\)", ALERTS + " ".join(expressions()))
+    known = {
+        "service_name",
+        DEGRADED.label,
+        *(metric.label for metric, _ in SERIES),
+        "le",
+        "job",
+        "instance",
+        "pod",
+    }
+    grouped = re.findall(r"\b(?:by|on|without) \(([^)]*)\)", ALERTS + " ".join(expressions()))
+    assert len(grouped) > 20
     assert {label.strip() for labels in grouped for label in labels.split(",")} <= known
 
 
@@ -120,6 +129,36 @@ CASES = {
         {f"circuit_breaker_state{STOCK}": "0x3 1x3 0x9"},
         {"CircuitBreakerOpen": ([], [5, 7, 10])},
     ),
+    "an outage, and a scrape that failed": (
+        {f"circuit_breaker_state{STOCK}": "0x3 1x3 stale 1x4 stale 1x3 0x9"},
+        {"CircuitBreakerOpen": ([10, 12, 14], [5, 8, 20])},
+    ),
+    "an instance that is gone": (
+        {f"circuit_breaker_state{STOCK}": "1x9 stale"},
+        {"CircuitBreakerOpen": ([7, 10], [14])},
+    ),
+    "one of two environments": (
+        {
+            'circuit_breaker_state{job="shop", namespace="test", service_name="stock"}': "1x20",
+            'circuit_breaker_mode{job="shop", namespace="test", service_name="stock"}': "1x20",
+            'circuit_breaker_state{job="shop", namespace="live", service_name="stock"}': "1x20",
+            'circuit_breaker_mode{job="shop", namespace="live", service_name="stock"}': "0x20",
+        },
+        {"CircuitBreakerOpen": ([7, 15], [3])},
+    ),
+    "open, and forced open in another instance": (
+        {
+            'circuit_breaker_state{job="shop", instance="a", service_name="stock"}': "1x20",
+            'circuit_breaker_mode{job="shop", instance="a", service_name="stock"}': "1x20",
+            'circuit_breaker_state{job="shop", instance="b", service_name="stock"}': "1x20",
+            'circuit_breaker_mode{job="shop", instance="b", service_name="stock"}': "0x20",
+        },
+        {"CircuitBreakerOpen": ([7, 15], [3])},
+    ),
+    "open in shadow mode": (
+        {f"circuit_breaker_state{STOCK}": "1x20", f"circuit_breaker_mode{STOCK}": "3x20"},
+        {"CircuitBreakerOpen": ([], [7, 15])},
+    ),
     "forced open by an operator": (
         {f"circuit_breaker_state{STOCK}": "1x20", f"circuit_breaker_mode{STOCK}": "1x20"},
         {"CircuitBreakerOpen": ([], [7, 15])},
@@ -145,6 +184,22 @@ CASES = {
             f"circuit_breaker_mode_until_timestamp_seconds{STOCK}": "0x310",
         },
         {"CircuitBreakerModeForgotten": ([250], [200, 305])},
+    ),
+    "a mode without an end, and one with an end in another instance": (
+        {
+            'circuit_breaker_mode{job="shop", instance="a", service_name="stock"}': "1x300",
+            'circuit_breaker_mode{job="shop", instance="b", service_name="stock"}': "1x300",
+            'circuit_breaker_mode_until_timestamp_seconds{job="shop", instance="a", service_name="stock"}': "0x300",
+            'circuit_breaker_mode_until_timestamp_seconds{job="shop", instance="b", service_name="stock"}': "99999x300",
+        },
+        {"CircuitBreakerModeForgotten": ([250], [200])},
+    ),
+    "a mode that has ended, as nobody has told yet": (
+        {
+            f"circuit_breaker_mode{STOCK}": "1x70",
+            f"circuit_breaker_mode_until_timestamp_seconds{STOCK}": "3600x70",
+        },
+        {"CircuitBreakerModeEnding": ([50, 59], [40, 61])},
     ),
     "a mode that ends": (
         {
@@ -242,3 +297,25 @@ def test_the_dashboard_can_be_imported():
         "service",
     }
     assert "${datasource}" in json.dumps(DASHBOARD)
+
+
+def test_a_panel_of_the_present_shows_nothing_of_the_past():
+    """An instance that was unreachable and is gone would be shown so for as long as the range lasts."""
+    for panel in DASHBOARD["panels"]:
+        for target in panel["targets"]:
+            assert target.get("instant", False) is (panel["type"] == "stat"), panel["title"]
+            assert target.get("range", True) is (panel["type"] != "stat"), panel["title"]
+
+
+def test_each_series_of_a_panel_has_a_name_of_its_own():
+    """A legend tells apart whatever the query does: two applications may each have a breaker named payments."""
+    for panel in DASHBOARD["panels"]:
+        for target in panel["targets"]:
+            grouped = {
+                label
+                for found in re.findall(r"\bby \(([^)]*)\)", target["expr"])
+                for label in found.split(", ")
+            }
+            named = set(re.findall(r"{{(\w+)}}", target["legendFormat"]))
+            assert named == grouped - {"le"}, panel["title"]
+            assert "job" in named

@@ -227,7 +227,8 @@ def fleet(ledger: Ledger) -> tuple[tuple[Metric, float, float], ...]:
     up = all(health.connection is Connection.UP for health in healths)
     lag = max(health.lag for health in healths)
     workers = max(health.workers for health in healths)
-    disagreeing = max(health.disagreeing for health in healths)
+    # Who is cut off does not know: what it last saw would be told for as long as the store is away.
+    disagreeing = max(health.disagreeing if health.connection is Connection.UP else 0 for health in healths)
     return (
         (STORE_UP, up, 2 - up),
         (HUB_LAG, lag, 1 + lag),

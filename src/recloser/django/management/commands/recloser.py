@@ -19,7 +19,8 @@ from recloser.django.description import command_note, everything, one
 from recloser.django.lazy import registry
 from recloser.django.operations import OPERATIONS
 from recloser.status import plaintext
-from recloser.status.actions import LABELS
+from recloser.status.actions import LABELS, duration_of
+from recloser.status.messages import RefusedError
 from recloser.status.redaction import plain
 from recloser.status.snapshot import Document
 
@@ -43,7 +44,9 @@ class Command(BaseCommand):
             acting.add_argument("--reason", required=True, help="why, for everybody who looks")
             acting.add_argument("--by", default="", help="who; by default the user of this machine")
             if action.may_end:
-                acting.add_argument("--for", type=float, dest="seconds", help="end it after so many seconds")
+                acting.add_argument(
+                    "--for", dest="duration", default="", metavar="10m", help="end it after so long"
+                )
             acting.add_argument("--json", action="store_true", help="write JSON")
         for reading in (listing, checking):
             reading.add_argument("--json", action="store_true", help="write JSON")
@@ -67,6 +70,8 @@ class Command(BaseCommand):
             else:
                 self._act(options["breaker"], options)
                 self._show(one(options["breaker"]), as_json=options["json"])
+        except RefusedError as error:
+            raise CommandError(error.text) from error
         except (RecloserError, ValueError) as error:
             raise CommandError(str(error)) from error
 
@@ -79,7 +84,7 @@ class Command(BaseCommand):
     def _act(self, name: str, options: dict[str, Any]) -> None:
         if not registry.ready(STORE_SECONDS):
             raise CommandError(f"nothing was changed: {registry.store_health}")
-        seconds: float | None = options.get("seconds")
+        seconds = duration_of(options.get("duration") or "")
         until = None if seconds is None else time.time() + seconds
         by: str = plain(options["by"]) or _user()
         reason = plain(options["reason"])
