@@ -8,8 +8,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from fastapi import FastAPI
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint, Sum
+from opentelemetry.sdk.metrics import MeterProvider, ObservableCounter
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    InMemoryMetricReader,
+    NumberDataPoint,
+    Sum,
+)
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -37,16 +42,20 @@ class Meters:
         self.provider = MeterProvider([self.reader])
 
     def collect(self) -> Points:
-        data = self.reader.get_metrics_data()
-        found: Points = {}
-        for resource in data.resource_metrics if data is not None else ():
-            for scope in resource.scope_metrics:
-                assert scope.scope.name == "recloser"
-                for metric in scope.metrics:
-                    for point in metric.data.data_points:
-                        assert isinstance(point, NumberDataPoint)
-                        found[metric.name, frozenset((point.attributes or {}).items())] = point.value  # type: ignore[arg-type]
-        return found
+        return points(self.reader)
+
+
+def points(reader: InMemoryMetricReader) -> Points:
+    data = reader.get_metrics_data()
+    found: Points = {}
+    for resource in data.resource_metrics if data is not None else ():
+        for scope in resource.scope_metrics:
+            assert scope.scope.name == "recloser"
+            for metric in scope.metrics:
+                for point in metric.data.data_points:
+                    assert isinstance(point, NumberDataPoint)
+                    found[metric.name, frozenset((point.attributes or {}).items())] = point.value  # type: ignore[arg-type]
+    return found
 
 
 @pytest.fixture
@@ -90,6 +99,8 @@ def test_names_have_namespaces_and_no_units():
         assert name.startswith("circuit_breaker.")
         assert not name.endswith(("_total", "_seconds"))
         assert name == name.lower()
+        *namespaces, _ = name.split(".")
+        assert not any(namespace.endswith("s") for namespace in namespaces), "namespaces are no plurals"
 
 
 def test_what_happens_to_a_breaker_is_observed(make: Make, meters: Meters, clock: Clock):
@@ -110,9 +121,9 @@ def test_what_happens_to_a_breaker_is_observed(make: Make, meters: Meters, clock
     assert one(found, "circuit_breaker.state.duration") == 4
     assert one(found, "circuit_breaker.calls", outcome="success") == 3
     assert one(found, "circuit_breaker.calls", outcome="failure") == 2
-    assert one(found, "circuit_breaker.calls.duration") == pytest.approx(1.5)
+    assert one(found, "circuit_breaker.call.time") == pytest.approx(1.5)
     assert one(found, "circuit_breaker.opened") == 1
-    assert one(found, "circuit_breaker.rejections", reason="open") == 1
+    assert one(found, "circuit_breaker.rejections", **{"rejection.reason": "open"}) == 1
     assert one(found, "circuit_breaker.transitions", state="open") == 1
     assert one(found, "circuit_breaker.degraded", strategy="stale") == 1
     assert found["circuit_breaker.state", frozenset({(PEER, "payments")})] == 0
@@ -139,6 +150,110 @@ def test_counters_are_monotonic_sums_with_units(make: Make, meters: Meters):
     assert by_name["circuit_breaker.state.duration"].unit == "s"
     assert all(metric.description for metric in by_name.values())
     end()
+
+
+def test_several_registries_share_the_instruments(make: Make, meters: Meters):
+    """The SDK makes an instrument once and drops later callbacks: a second registry must not be lost for it."""
+    one_of, other = make(stock={}), make(stock={}, payments={})
+    ends = instrument(one_of, meters.provider), instrument(other, meters.provider)
+    succeed(one_of["stock"], 3)
+    succeed(other["stock"], 4)
+    succeed(other["payments"], 2)
+
+    found = meters.collect()
+
+    assert one(found, "circuit_breaker.calls", outcome="success") == 7, "of one name, so of one series"
+    name, success = "circuit_breaker.calls", ("circuit_breaker.outcome", "success")
+    assert found[name, frozenset({(PEER, "payments"), success})] == 2
+    for end in ends:
+        end()
+
+
+def test_an_export_may_be_begun_again(make: Make, meters: Meters):
+    """What was counted stays counted, once."""
+    registry = make(stock={})
+    instrument(registry, meters.provider)
+    end = instrument(registry, meters.provider)
+    succeed(registry["stock"], 3)
+    assert one(meters.collect(), "circuit_breaker.calls", outcome="success") == 3
+    end()
+    assert meters.collect() == {}
+
+    end = instrument(registry, meters.provider)
+    succeed(registry["stock"])
+    assert one(meters.collect(), "circuit_breaker.calls", outcome="success") == 4
+    end()
+
+
+def test_readers_have_their_own_temporality(make: Make):
+    """One that wants differences gets them, and the other sums."""
+    sums, differences = (
+        InMemoryMetricReader(preferred_temporality={ObservableCounter: temporality})
+        for temporality in (AggregationTemporality.CUMULATIVE, AggregationTemporality.DELTA)
+    )
+    provider = MeterProvider([sums, differences])
+    registry = make(stock={})
+    end = instrument(registry, provider)
+    told: list[tuple[float, float]] = []
+    for _ in range(2):
+        succeed(registry["stock"], 3)
+        total, difference = (
+            one(points(reader), "circuit_breaker.calls", outcome="success") for reader in (sums, differences)
+        )
+        told.append((total, difference))
+
+    assert told == [(3, 3), (6, 3)]
+    end()
+    provider.shutdown()
+
+
+def test_spans_are_marked_once_for_several_providers(
+    make: Make, meters: Meters, tracer, spans: InMemorySpanExporter
+):
+    """Metrics may go to two places; a trace tells of one refusal."""
+    registry, second = make(stock={}), Meters()
+    ends = [instrument(registry, provider) for provider in (meters.provider, second.provider)]
+    fail(registry["stock"])
+
+    with tracer.start_as_current_span("GET /stock"):
+        refused(registry["stock"])
+
+    (span,) = spans.get_finished_spans()
+    assert [event.name for event in span.events] == ["circuit_breaker.rejected"]
+    for read in (meters, second):
+        assert one(read.collect(), "circuit_breaker.opened") == 1
+    for end in ends:
+        end()
+    with tracer.start_as_current_span("GET /stock"):
+        refused(registry["stock"])
+    assert not spans.get_finished_spans()[-1].events
+    second.provider.shutdown()
+
+
+def test_an_sdk_may_be_set_later():
+    """Applications are imported before their SDK is: registries of both sides are exported."""
+    ran = subprocess.run(
+        [sys.executable, "-c", LATER], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ran.stdout.split() == ["early", "late"], ran.stderr
+
+
+LATER = """
+from opentelemetry.metrics import set_meter_provider
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from recloser import Registry
+from recloser.metrics.opentelemetry import PEER, instrument
+
+early, late = Registry({"BREAKERS": {"early": {}}}), Registry({"BREAKERS": {"late": {}}})
+instrument(early)
+reader = InMemoryMetricReader()
+set_meter_provider(MeterProvider([reader]))
+instrument(late)
+(metrics,) = [scope for of in reader.get_metrics_data().resource_metrics for scope in of.scope_metrics]
+(opened,) = [metric for metric in metrics.metrics if metric.name == "circuit_breaker.opened"]
+print(*sorted(point.attributes[PEER] for point in opened.data.data_points))
+"""
 
 
 def test_a_shared_store_is_observed(make: Make, meters: Meters, monkeypatch):
@@ -249,7 +364,7 @@ def test_shadow_mode_is_no_refusal(make: Make, meters: Meters, tracer, spans: In
         succeed(registry["stock"])
 
     (span,) = spans.get_finished_spans()
-    assert dict(span.attributes) == {"circuit_breaker.rejections.shadow": "stock"}
+    assert dict(span.attributes) == {"circuit_breaker.shadow_rejected": "stock"}
     end()
 
 

@@ -2,13 +2,16 @@
 
 Names follow the semantic conventions: dots between namespaces, units apart from names, and `service.peer.name` for
 the dependency, which is what a breaker is named after. OpenTelemetry has no histogram that is read rather than
-written, so durations are told as a sum.
+written, so durations are told as a sum. The SDK makes an instrument once and drops the callbacks of whoever asks for
+it again, so all registries of a provider share theirs.
 """
 
 from __future__ import annotations
 
+from _thread import RLock
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from typing import ClassVar, Final
+from weakref import WeakKeyDictionary, WeakSet
 
 from recloser.core.events import CallRejected, Event, StateChanged
 from recloser.core.state import State
@@ -34,13 +37,12 @@ PEER: Final = "service.peer.name"
 NAMES: Final = {
     "circuit_breaker_state_seconds": "circuit_breaker.state.duration",
     "circuit_breaker_mode_until_timestamp_seconds": "circuit_breaker.mode.until",
-    "circuit_breaker_slow_calls": "circuit_breaker.calls.slow",
-    "circuit_breaker_call_duration_seconds": "circuit_breaker.calls.duration",
-    "circuit_breaker_shadow_rejections": "circuit_breaker.rejections.shadow",
+    "circuit_breaker_call_duration_seconds": "circuit_breaker.call.time",
     "circuit_breaker_store_up": "circuit_breaker.store.up",
     "circuit_breaker_hub_lag_seconds": "circuit_breaker.hub.lag",
-    "circuit_breaker_workers_disagreeing": "circuit_breaker.workers.disagreeing",
+    "circuit_breaker_workers_disagreeing": "circuit_breaker.worker.disagreeing",
 }
+ATTRIBUTES: Final = {"reason": "circuit_breaker.rejection.reason"}
 _COUNTERS: Final = tuple(dict.fromkeys(series.metric for series in SERIES))
 
 
@@ -55,6 +57,8 @@ def instrument(registry: Registry, meters: MeterProvider | None = None) -> Calla
     The current span gets an event and an attribute when a circuit opens in it (`circuit_breaker.opened`), refuses a
     call (`circuit_breaker.rejected`), or is answered for (`circuit_breaker.degraded`).
 
+    Asking again for the same registry and provider changes nothing. Several registries are exported together.
+
     Args:
         registry: Whose breakers are exported.
         meters: Where to; by default the global provider.
@@ -62,16 +66,41 @@ def instrument(registry: Registry, meters: MeterProvider | None = None) -> Calla
     Returns:
         A function that ends it.
     """
-    instruments = _Instruments(Ledger(registry))
-    instruments.create(meters or get_meter_provider())
-    silence = registry.add_listener(mark_span), registry.degraded.add_listener(mark_degraded)
+    with _changing:
+        ledger = _instruments(meters or get_meter_provider()).ledger
+        if registry not in ledger.registries:
+            ledger.add(registry)
+        silence: list[Callable[[], None]] = []
+        if registry not in _marking:  # else each of several providers would have an event of its own
+            _marking.add(registry)
+            silence += registry.add_listener(mark_span), registry.degraded.add_listener(mark_degraded)
 
     def end() -> None:
-        for stop in silence:
-            stop()
-        instruments.ended = True
+        with _changing:
+            ledger.remove(registry)
+            if silence:
+                _marking.discard(registry)
+            while silence:
+                silence.pop()()
 
     return end
+
+
+_changing: Final = RLock()
+_made: Final[WeakKeyDictionary[MeterProvider, _Instruments]] = WeakKeyDictionary()
+_marking: Final[WeakSet[Registry]] = WeakSet()
+
+
+def _instruments(meters: MeterProvider) -> _Instruments:
+    made = _made.get(meters)
+    if made is None and meters is get_meter_provider():
+        made = _Instruments.of_the_default  # made before an SDK was set: by now they are the SDK's
+    if made is None:
+        made = _Instruments(meters)
+    if meters is get_meter_provider():
+        _Instruments.of_the_default = made
+    _made[meters] = made
+    return made
 
 
 def mark_span(event: Event) -> None:
@@ -81,7 +110,7 @@ def mark_span(event: Event) -> None:
             "circuit_breaker.rejection.reason": str(event.reason),
             "circuit_breaker.retry_after": event.retry_after,
         }
-        what = "circuit_breaker.rejections.shadow" if event.shadow else "circuit_breaker.rejected"
+        what = "circuit_breaker.shadow_rejected" if event.shadow else "circuit_breaker.rejected"
         _mark(what, event.breaker, told)
     elif isinstance(event, StateChanged) and event.new is State.OPEN:
         cause: dict[str, str | float] = {
@@ -105,14 +134,13 @@ def _mark(what: str, breaker: str, told: dict[str, str | float]) -> None:
 
 
 class _Instruments:
-    """What is observed. All instruments tell of one look, which the first one takes."""
+    """What is observed of a provider. All instruments tell of one look, which the first one takes."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    of_the_default: ClassVar[_Instruments | None] = None
+
+    def __init__(self, meters: MeterProvider) -> None:
+        self.ledger = Ledger()
         self._looked: list[Reading] = []
-        self.ended = False
-
-    def create(self, meters: MeterProvider) -> None:
         meter = meters.get_meter("recloser")
         for metric in GAUGES:
             meter.create_observable_gauge(
@@ -137,10 +165,10 @@ class _Instruments:
         self, observe: Callable[[Metric], Iterable[Observation]], metric: Metric
     ) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def callback(_: CallbackOptions) -> Iterable[Observation]:
-            if self.ended:
+            if not self.ledger.registries:
                 return ()
             if metric is GAUGES[0]:
-                self._looked = self._ledger.read()
+                self._looked = self.ledger.read()
             return observe(metric)
 
         return callback
@@ -163,14 +191,16 @@ class _Instruments:
                 yield Observation(reading.totals.durations.seconds, {PEER: reading.name})
 
     def _degraded(self, metric: Metric) -> Iterator[Observation]:
-        for (breaker, strategy), number in self._ledger.degraded().items():
+        for (breaker, strategy), number in self.ledger.degraded().items():
             yield Observation(number, _attributes(metric, breaker, strategy))
 
     def _store(self, metric: Metric) -> Iterator[Observation]:
-        for told, value, _ in fleet(self._ledger):
+        for told, value, _ in fleet(self.ledger):
             if told is metric:
                 yield Observation(value)
 
 
 def _attributes(metric: Metric, breaker: str, own: str) -> dict[str, str]:
-    return {PEER: breaker, f"circuit_breaker.{metric.label}": own} if own else {PEER: breaker}
+    if not own:
+        return {PEER: breaker}
+    return {PEER: breaker, ATTRIBUTES.get(metric.label, f"circuit_breaker.{metric.label}"): own}
