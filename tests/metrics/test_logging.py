@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.acting import fail, refused, succeed
+from core.forking import in_child
 from http_tools import TUESDAY, Clock
 from recloser import CircuitBreaker, Registry
 from recloser.core.events import Rejection
@@ -213,6 +215,35 @@ def test_memory_is_bounded(make: Make, monkeypatch):
     assert len(log._refused) == 3
 
 
+def test_a_fork_while_refusals_are_counted_blocks_no_call(make: Make, told):
+    """A thread that counts holds a lock; a child forked meanwhile has its own, and tells nothing of its parent's."""
+    registry = make(stock={})
+    log = EventLog(logging.getLogger("recloser.events"))
+    registry.add_listener(log)
+    fail(registry["stock"])
+    refused(registry["stock"])
+    locked, counted = threading.Event(), threading.Event()
+
+    def count() -> None:
+        with log._lock:
+            locked.set()
+            counted.wait()
+
+    counting = threading.Thread(target=count)
+    counting.start()
+    locked.wait()
+
+    def check() -> None:
+        refused(registry["stock"])
+        assert lines(told)[-1] == "circuit 'stock' refused 1 call (1 open)"
+
+    try:
+        in_child(check)
+    finally:
+        counted.set()
+        counting.join()
+
+
 def test_what_looks_like_a_placeholder_is_told_as_it_is(make: Make, told):
     """No text from outside is filled in."""
     registry = make(stock={})
@@ -270,6 +301,18 @@ def test_it_reads_well_through_structlog(make: Make, caplog):
     assert rendered["event"].startswith("circuit 'stock' is open")
     assert rendered["level"] == "warning"
     assert (rendered["breaker"], rendered["new_state"]) == ("stock", "open")
+
+
+def test_a_renderer_for_terminals_shows_plain_values(make: Make, told):
+    """Such as structlog's, which shows what is no text by its `repr`: no enums of ours there."""
+    registry = make(stock={})
+    log_events(registry)
+    fail(registry["stock"])
+    refused(registry["stock"])
+    registry["stock"].reset(by="ann", reason="test")
+
+    (reasons,) = [record.reasons for record in told if hasattr(record, "reasons")]
+    assert repr(reasons) == "{'open': 1}"
 
 
 @pytest.mark.parametrize("reason", Rejection)

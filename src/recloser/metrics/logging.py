@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Final
 from weakref import WeakSet
 
-from recloser.core import living
+from recloser.core import fork, living
 from recloser.core.events import CallRejected, Event, ModeChanged, Rule, StateChanged
 from recloser.core.state import Override, State
 from recloser.registry import Registry
@@ -61,9 +61,23 @@ class EventLog:
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
+        self._begin()
+        fork.watch(self)
+        living.memories.add(self)
+
+    def _begin(self) -> None:
         self._lock = RLock()
         self._refused: OrderedDict[tuple[str, bool], _Refused] = OrderedDict()
-        living.memories.add(self)
+
+    def before_fork(self) -> None:
+        """Do not wait: the child counts anew."""
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+
+    def after_fork_in_child(self) -> None:
+        """Begin with a free lock; what was refused before the fork is the parent's to tell."""
+        self._begin()
 
     def __call__(self, event: Event) -> None:
         """Log one event, or count it."""
@@ -115,7 +129,7 @@ class EventLog:
             event.breaker,
             change="would_reject" if shadow else "rejected",
             calls=total,
-            reasons=dict(reasons),
+            reasons={str(reason): number for reason, number in reasons.items()},  # not as an enum's repr
         )
 
     def _log_transition(self, event: StateChanged) -> None:
