@@ -9,7 +9,7 @@
 /hang, /hang-in-body         stops before the headers, or in the middle of the body, until it is closed
 /reset, /reset-in-body       resets the connection there
 /truncated, /cut-chunks      ends the connection before the announced end, or before the last chunk
-/garbage                     answers something that is not HTTP
+/garbage, /two-lengths       answers something that is not HTTP, or contradicts itself
 """
 
 from __future__ import annotations
@@ -222,6 +222,7 @@ ANSWERS: dict[str, Callable[[Asked], bool | None]] = {
     "truncated": sends(HALF),
     "cut-chunks": sends(CHUNKED + CHUNK),
     "garbage": sends(b"who goes there?\r\n\r\n"),
+    "two-lengths": sends(b"HTTP/1.1 200 OK\r\nContent-Length: 4, 5\r\n\r\nhalf"),
 }
 
 

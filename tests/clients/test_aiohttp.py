@@ -241,6 +241,15 @@ async def test_a_websocket_counts_at_its_handshake(
     assert counted(registry.for_origin(server.origin)) == Counted(success=1)
 
 
+async def test_a_header_that_cannot_be_sent_is_no_outcome(
+    session: aiohttp.ClientSession, server: Misbehaving, registry: Registry
+):
+    """The caller's mistake never reached the dependency."""
+    with pytest.raises(ValueError, match="header injection"):
+        await session.get(server.url("/status/200"), headers={"X-Name": "a\nb"})
+    assert counted(registry.for_origin(server.origin)) == Counted(ignored=1)
+
+
 async def test_a_url_that_names_no_server_makes_no_breaker(
     session: aiohttp.ClientSession, registry: Registry
 ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -46,11 +47,31 @@ def test_a_declared_origin_has_its_declared_breaker(opener: Opener, server: Misb
         assert list(registry) == ["payments", other.origin]
 
 
-def test_two_spellings_of_a_host_are_one_origin(caller: Caller, server: Misbehaving, registry: Registry):
-    """Host names are compared without regard to case."""
-    for host in ("localhost", "LOCALHOST"):
-        caller.get(f"http://{host}:{server.port}/status/200")
-    assert list(registry) == [f"localhost:{server.port}"]
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("API.Example", "api.example:80"),
+        ("api.example:80", "api.example:80"),
+        ("api.example:", "api.example:80"),
+        ("ann:s3cret@api.example", "api.example:80"),
+        ("b\u00fccher.example", "xn--bcher-kva.example:80"),
+        ("my_service:8000", "my_service:8000"),
+        ("[::1]:1", "[::1]:1"),
+        ("[0:0:0:0:0:0:0:1]:1", "[::1]:1"),
+    ],
+)
+def test_all_spellings_of_a_host_are_one_origin(
+    caller: Caller, registry: Registry, monkeypatch: pytest.MonkeyPatch, host: str, origin: str
+):
+    """Case, default ports, credentials, international names and addresses: every client says them the same way."""
+
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(caller.error):
+        caller.get(f"http://{host}/")
+    assert list(registry) == [origin]
 
 
 def test_two_schemes_on_one_port_are_one_origin(caller: Caller, server: Misbehaving, registry: Registry):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -41,7 +42,7 @@ def test_a_bad_status_counts_before_its_body_is_read(caller: Caller, server: Mis
     assert counted(registry.for_origin(server.origin)) == Counted(failure=1)
 
 
-@pytest.mark.parametrize("fault", ["hang", "reset", "garbage"])
+@pytest.mark.parametrize("fault", ["hang", "reset", "garbage", "two-lengths"])
 def test_a_fault_before_the_headers_is_a_failure(
     caller: Caller, server: Misbehaving, registry: Registry, fault: str
 ):
@@ -85,6 +86,31 @@ def test_a_name_that_does_not_resolve_is_a_failure(
     breaker = registry.for_origin("api.example:80")
     assert counted(breaker) == Counted(failure=1)
     assert "secret" not in breaker.snapshot().last_failure
+
+
+@pytest.mark.parametrize(
+    "fault", ["/status/500", "/hang", "/reset", "/garbage", "/two-lengths", "/truncated", "/reset-in-body"]
+)
+def test_no_secret_of_a_url_is_told_to_operators(
+    caller: Caller, server: Misbehaving, registry: Registry, fault: str
+):
+    """Neither the credentials in it, nor its query: not in names, events, errors and texts of failures."""
+    url = f"http://ann:s3cret@{server.origin}{fault}?key=s3cret"
+    told: list[object] = []
+    registry.add_listener(told.append)
+    for _ in range(3):
+        with suppress(Exception):
+            caller.get(url, timeout=HASTE if fault == "/hang" else PATIENCE)
+    with pytest.raises(CircuitOpenError) as refusal:
+        caller.get(url)
+    told += [
+        list(registry),
+        refusal.value.args,
+        str(refusal.value),
+        registry.for_origin(server.origin).snapshot(),
+    ]
+    assert refusal.value.last_failure
+    assert "s3cret" not in repr(told)
 
 
 def test_an_open_circuit_touches_no_connection(caller: Caller, server: Misbehaving, registry: Registry):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import importlib
 import io
+import shutil
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
+from requests.auth import HTTPDigestAuth
 from urllib3.exceptions import SSLError
 
 from clients.counting import Counted, counted
@@ -91,7 +94,7 @@ def test_a_response_that_came_with_its_body_counts_at_once(registry: Registry):
     assert counted(registry.for_origin(ORIGIN)) == Counted(success=1)
 
 
-@pytest.mark.parametrize("name", ["InvalidHeader", "InvalidSchema", "InvalidURL", "MissingSchema"])
+@pytest.mark.parametrize("name", ["InvalidSchema", "InvalidURL", "MissingSchema"])
 def test_a_request_that_is_wrong_is_no_outcome(registry: Registry, name: str):
     """It never reached its dependency."""
     error = getattr(requests.exceptions, name)
@@ -113,6 +116,25 @@ def test_an_impossible_time_out_is_no_outcome(registry: Registry, session: reque
     with pytest.raises(ValueError, match="timeout"):
         session.get(URL, timeout=(1, 2, 3))  # type: ignore[arg-type]
     assert counted(registry.for_origin(ORIGIN)) == Counted(ignored=1)
+
+
+def test_a_header_that_cannot_be_sent_is_no_outcome(
+    registry: Registry, session: requests.Session, server: Misbehaving
+):
+    """The text of one is not always Latin-1."""
+    with pytest.raises(UnicodeEncodeError):
+        session.get(server.url("/status/200"), headers={"X-Name": "\u2713"})
+    assert counted(registry.for_origin(server.origin)) == Counted(ignored=1)
+
+
+def test_an_answer_to_a_challenge_goes_through_the_breaker_too(
+    registry: Registry, session: requests.Session, server: Misbehaving
+):
+    """`HTTPDigestAuth` and its like send it by the response's own connection."""
+    challenge = "/status/401?WWW-Authenticate=Digest+realm=shop,nonce=1"
+    session.get(server.url(challenge), auth=HTTPDigestAuth("ann", "s3cret"))
+    assert len(server.seen) == 2
+    assert counted(registry.for_origin(server.origin)) == Counted(success=2)
 
 
 def test_an_interrupted_request_is_no_outcome(registry: Registry):
@@ -183,9 +205,14 @@ def test_a_text_file_is_sent_as_text(session: requests.Session, server: Misbehav
         lambda raw: b"".join(iter(lambda: raw.read(2), b"")),
         lambda raw: b"".join(iter(lambda: raw.read1(2), b"")),
         lambda raw: b"".join(raw),
+        lambda raw: b"".join(iter(lambda: next(raw, b""), b"")),
+        lambda raw: b"".join(iter(raw.readline, b"")),
+        lambda raw: b"".join(raw.readlines()),
+        lambda raw: raw.data,
         lambda raw: io.BufferedReader(raw).read(100),
+        lambda raw: io.TextIOWrapper(raw).read().encode(),
     ],
-    ids=["read", "read(n)", "read1", "lines", "buffered"],
+    ids=["read", "read(n)", "read1", "lines", "next", "readline", "readlines", "data", "buffered", "text"],
 )
 @pytest.mark.parametrize(
     ("path", "outcome"), [("/bytes/4", Counted(success=1)), ("/truncated", Counted(failure=1))]
@@ -201,6 +228,18 @@ def test_the_raw_body_is_watched_however_it_is_read(
     except Exception as error:
         assert path == "/truncated", repr(error)
     assert counted(registry.for_origin(server.origin)) == outcome
+
+
+def test_the_raw_body_is_decoded_where_one_asks_for_it(session: requests.Session, server: Misbehaving):
+    """As for a file to copy it into, in either of the usual ways."""
+    with session.get(server.url("/gzip"), stream=True).raw as raw:
+        raw.decode_content = True
+        assert raw.read(100) == b"plain"
+    raw = session.get(server.url("/gzip"), stream=True).raw
+    raw.read = partial(raw.read, decode_content=True)
+    copy = io.BytesIO()
+    shutil.copyfileobj(raw, copy)
+    assert copy.getvalue() == b"plain"
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,8 @@ class BreakerMiddleware:
         try:
             response = await _send(exchange, request, handler)
         except BaseException as error:
-            if any(_is_pool_wait(one) for one in _chain(error)):
+            if type(error) is ValueError or any(_is_pool_wait(one) for one in _chain(error)):
+                # A header that cannot be sent; what comes of the network is no mere `ValueError`.
                 exchange.permit.ignore()
             else:
                 exchange.raised(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 from recloser.clients._exchange import Exchange, Upload, breaker_at
@@ -23,15 +23,16 @@ except ModuleNotFoundError as missing:
 
 _OWN_FAULTS: Final = (
     urllib3_exceptions.EmptyPoolError,
-    exceptions.InvalidHeader,
     exceptions.InvalidSchema,
     exceptions.InvalidURL,
     exceptions.MissingSchema,
 )
-# A certificate file that is not there, an impossible time-out: what comes of the network is wrapped.
-_CALLERS_FAULTS: Final = (OSError, ValueError)
+# A certificate file that is not there, an impossible time-out or header: what comes of the network is wrapped.
+_CALLERS_FAULTS: Final = (OSError, ValueError, UnicodeEncodeError)
 # What is in memory cannot break; a text file is known by its type alone, which a watcher has not.
 _LEFT_ALONE: Final[tuple[type, ...]] = (str, bytes, bytearray, memoryview, io.TextIOBase, type(None))
+
+_OWN: Final = ("carried", "ended", "broke")
 
 
 class BreakerAdapter(adapters.BaseAdapter):
@@ -61,9 +62,10 @@ class BreakerAdapter(adapters.BaseAdapter):
         if breaker is None:
             return self._inner.send(request, *args, **options)
         exchange = Exchange(breaker.acquire(), _OWN_FAULTS)
-        body: Any = request.body
+        sent: Any = request  # its body may be more than its type says
+        body = sent.body
         if not isinstance(body, _LEFT_ALONE):
-            request.body = _watched_upload(exchange, body)
+            sent.body = _watched_upload(exchange, body)
         try:
             response = self._inner.send(request, *args, **options)
         except BaseException as error:
@@ -73,7 +75,7 @@ class BreakerAdapter(adapters.BaseAdapter):
                 exchange.raised(error)
             raise
         finally:
-            request.body = body  # for the next hop of a redirect
+            sent.body = body  # for the next hop of a redirect
         self._answered(exchange, request, response)
         return response
 
@@ -84,6 +86,9 @@ class BreakerAdapter(adapters.BaseAdapter):
     def _answered(
         self, exchange: Exchange, request: requests.PreparedRequest, response: requests.Response
     ) -> None:
+        told: Any = response
+        told.connection = self  # by which `HTTPDigestAuth` sends its answer
+
         def error() -> exceptions.HTTPError:
             text = f"{response.status_code} {response.reason}"
             return exceptions.HTTPError(text, request=request, response=response)
@@ -139,6 +144,19 @@ def _watched_upload(exchange: Exchange, body: Any) -> Any:
 class _WatchedRaw(Watched):
     """A urllib3 response whose body is being watched, however it is read."""
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # What is set is the response's own, as `decode_content`; a method in place of one of these is asked instead.
+        if name in _OWN or hasattr(type(self), name):
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self.carried, name, value)
+
     def stream(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
         return self._through(self.carried.stream(*args, **kwargs))
 
@@ -155,6 +173,25 @@ class _WatchedRaw(Watched):
     def read1(self, *args: Any, **kwargs: Any) -> bytes:
         data: bytes = self._noting(self.carried.read1, *args, **kwargs)
         return data
+
+    def readline(self, *args: Any) -> bytes:
+        line: bytes = self._noting(self.carried.readline, *args)
+        return line
+
+    def readlines(self, *args: Any) -> list[bytes]:
+        lines: list[bytes] = self._noting(self.carried.readlines, *args)
+        return lines
+
+    def __next__(self) -> bytes:
+        line = self.readline()
+        if not line:
+            raise StopIteration
+        return line
+
+    @property
+    def data(self) -> bytes:
+        content: bytes = self._noting(lambda: self.carried.data)
+        return content
 
     def readinto(self, buffer: bytearray | memoryview) -> int:
         number: int = self._noting(self.carried.readinto, buffer)
