@@ -146,6 +146,23 @@ async def test_exact_and_hasty_reads_are_watched_too(
     assert counted(registry.for_origin(server.origin)) == Counted(success=1, failure=1)
 
 
+async def test_how_a_body_is_read_is_its_readers_affair(
+    session: aiohttp.ClientSession, server: Misbehaving, registry: Registry
+):
+    """Pieces that are too short, too long or read by two at once are no failure of the dependency."""
+    async with session.get(server.url("/bytes/4")) as response:
+        with pytest.raises(asyncio.IncompleteReadError):
+            await response.content.readexactly(5)
+    async with session.get(server.url("/bytes/2000000")) as response:
+        with pytest.raises((aiohttp.http_exceptions.LineTooLong, ValueError)):
+            await response.content.readline()
+    async with session.get(server.url("/endless")) as response:
+        with pytest.raises(RuntimeError, match="another coroutine"):
+            while True:
+                await asyncio.gather(response.content.readany(), response.content.readany())
+    assert counted(registry.for_origin(server.origin)) == Counted(success=3)
+
+
 async def test_a_body_that_broke_while_nobody_read_is_a_failure(
     session: aiohttp.ClientSession, server: Misbehaving, registry: Registry
 ):

@@ -68,6 +68,13 @@ def test_a_body_read_in_pieces_is_a_success_at_its_end(
     assert counted(breaker) == Counted(success=1)
 
 
+def test_a_connection_is_used_again(caller: Caller, server: Misbehaving):
+    """The watcher keeps no connection from its pool."""
+    for path in ("/bytes/4", "/drip", "/gzip", "/status/500", "/status/204", "/status/302?Location=/bytes/4"):
+        caller.get(server.url(path), follow=True)
+    assert server.connections == 1
+
+
 @pytest.mark.parametrize("chunks", [0, 2])
 def test_a_body_closed_early_is_a_success(
     caller: Caller, server: Misbehaving, registry: Registry, chunks: int

@@ -15,7 +15,7 @@ import pytest
 import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.auth import HTTPDigestAuth
-from urllib3.exceptions import SSLError
+from urllib3.exceptions import ResponseNotChunked, SSLError
 
 from clients.counting import Counted, counted
 from clients.misbehaving import Misbehaving
@@ -228,6 +228,17 @@ def test_the_raw_body_is_watched_however_it_is_read(
     except Exception as error:
         assert path == "/truncated", repr(error)
     assert counted(registry.for_origin(server.origin)) == outcome
+
+
+def test_how_a_raw_body_is_read_is_its_readers_affair(
+    session: requests.Session, server: Misbehaving, registry: Registry
+):
+    """Asking for chunks where there are none is no failure of the dependency."""
+    with session.get(server.url("/bytes/4"), stream=True) as response:
+        with pytest.raises(ResponseNotChunked):
+            list(response.raw.read_chunked())
+        assert response.raw.read() == b"xxxx"
+    assert counted(registry.for_origin(server.origin)) == Counted(success=1)
 
 
 def test_the_raw_body_is_decoded_where_one_asks_for_it(session: requests.Session, server: Misbehaving):

@@ -27,10 +27,16 @@ T = TypeVar("T")
 # No type of error tells waiting for the pool from waiting for the network, but where it was raised does.
 _WAITING: Final = "_wait_for_available_connection"
 _POOL_CODE: Final = getattr(getattr(aiohttp.BaseConnector, _WAITING, None), "__code__", None)
-
-
 # What the ways to read return once there is no more.
 _AT_THE_END: Final = (b"", (b"", False), None)
+# How a body is read is its reader's affair: by longer or shorter pieces than there are, or by two at once.
+_READERS_FAULTS: Final = (
+    asyncio.IncompleteReadError,
+    http_exceptions.LineTooLong,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 class StatusError(aiohttp.ClientResponseError):
@@ -247,6 +253,8 @@ class _WatchedReader(aiohttp.StreamReader):
         return result
 
     def _note(self, error: BaseException) -> None:
+        if isinstance(error, _READERS_FAULTS) and self._reader.exception() is None:
+            return  # he may go on
         if any(isinstance(one, http_exceptions.ContentEncodingError) for one in _chain(error)):
             self._watched.ended()  # what the bytes mean is the caller's affair
         else:

@@ -233,6 +233,8 @@ class _WatchedRaw(Watched):
         # The policy is shown what `requests` raises for it.
         if isinstance(error, urllib3_exceptions.DecodeError):
             self.ended()  # what the bytes mean is the caller's affair
+        elif isinstance(error, (TypeError, ValueError)):
+            pass  # so is how they are read: he may go on
         elif isinstance(error, urllib3_exceptions.ProtocolError):
             self.broke(exceptions.ChunkedEncodingError(error))
         elif isinstance(error, urllib3_exceptions.ReadTimeoutError):
