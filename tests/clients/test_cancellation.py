@@ -12,7 +12,7 @@ import httpx
 import httpx2
 import pytest
 
-from clients.callers import ADAPTERS
+from clients.callers import ADAPTERS, TRUST
 from clients.conftest import Clock
 from clients.counting import Counted, counted, permits_left
 from clients.misbehaving import PATIENCE, Misbehaving
@@ -68,14 +68,26 @@ class AiohttpBody:
             yield chunk
 
 
-@pytest.fixture
-async def client(kind: list[str], registry: Registry) -> AsyncIterator[Any]:
+@asynccontextmanager
+async def opened(kind: list[str], registry: Registry, connections: int = 100) -> AsyncIterator[Any]:
     if kind[1] == "aiohttp":
-        async with aiohttp.ClientSession(middlewares=[BreakerMiddleware(registry)]) as session:
+        connector = aiohttp.TCPConnector(limit=connections)
+        async with aiohttp.ClientSession(
+            connector=connector, middlewares=[BreakerMiddleware(registry)]
+        ) as session:
             yield AiohttpClient(session)
         return
     library = LIBRARIES[kind[1]]
-    async with library.AsyncClient(transport=ADAPTERS[library].AsyncBreakerTransport(registry)) as client:
+    inner = library.AsyncHTTPTransport(verify=TRUST, limits=library.Limits(max_connections=connections))
+    async with library.AsyncClient(
+        transport=ADAPTERS[library].AsyncBreakerTransport(registry, inner)
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+async def client(kind: list[str], registry: Registry) -> AsyncIterator[Any]:
+    async with opened(kind, registry) as client:
         yield client
 
 
@@ -154,6 +166,25 @@ async def test_a_time_out_around_the_request_is_seen_as_slow(
             scope.cancel()
     numbers = registry.for_origin(server.origin).snapshot()
     assert (numbers.calls, numbers.slow, numbers.failures) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("policy", [{"slow_call_duration": 2, "slow_call_rate_threshold": 0.5}])
+async def test_a_time_out_around_the_wait_for_a_connection_is_no_outcome(
+    kind: list[str], server: Misbehaving, registry: Registry, clock: Clock
+):
+    """However long it waited for the client's own pool: the dependency was not asked."""
+    async with (
+        opened(kind, registry, connections=1) as client,
+        client.stream("GET", server.url("/hang-in-body")),
+    ):
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(client.get, server.url("/status/200"))
+                await anyio.wait_all_tasks_blocked()
+                clock.advance(3)
+                scope.cancel()
+        assert counted(registry.for_origin(server.origin)) == Counted(ignored=1)
+    assert len(server.seen) == 1
 
 
 async def test_nothing_is_kept_of_cancelled_requests(client: Any, server: Misbehaving, registry: Registry):

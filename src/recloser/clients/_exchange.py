@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from traceback import walk_tb
 from typing import Final
 
 from recloser.clients._answer import ends_with_headers, is_failure
@@ -51,7 +52,8 @@ class Exchange:
     def raised(self, error: BaseException) -> None:
         """Settle a request that got no response."""
         upload = self.upload
-        if isinstance(error, self._own_faults) or (upload is not None and upload.broken):
+        own = isinstance(error, self._own_faults) or (upload is not None and upload.broken)
+        if own or any(map(_is_pool_wait, chain(error))):
             self.permit.ignore()
         else:
             self.permit.finish(error)
@@ -79,6 +81,22 @@ class Exchange:
             self.permit.answered()
             return True
         return False
+
+
+# No type of error tells waiting for the pool from waiting for the network, but where it was raised does: a cancellation
+# in httpcore, and whatever ends the wait in aiohttp.
+_POOL_WAITS: Final = frozenset({"wait_for_connection", "_wait_for_available_connection"})
+
+
+def _is_pool_wait(error: BaseException) -> bool:
+    return any(frame.f_code.co_name in _POOL_WAITS for frame, _ in walk_tb(error.__traceback__))
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Follow an error to its causes."""
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
 # An upgrade to WebSocket speaks to the same listener (RFC 6455 §3).

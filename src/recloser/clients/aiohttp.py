@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import traceback
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, ParamSpec, TypeVar
 
-from recloser.clients._exchange import Exchange, Upload, breaker_at
+from recloser.clients._exchange import Exchange, Upload, breaker_at, chain
 from recloser.clients._stream import Watched
 from recloser.registry import Registry
 
@@ -24,9 +23,6 @@ except ImportError as missing:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# No type of error tells waiting for the pool from waiting for the network, but where it was raised does.
-_WAITING: Final = "_wait_for_available_connection"
-_POOL_CODE: Final = getattr(getattr(aiohttp.BaseConnector, _WAITING, None), "__code__", None)
 # What the ways to read return once there is no more.
 _AT_THE_END: Final = (b"", (b"", False), None)
 # How a body is read is its reader's affair: by longer or shorter pieces than there are, or by two at once.
@@ -76,8 +72,7 @@ class BreakerMiddleware:
         try:
             response = await _send(exchange, request, handler)
         except BaseException as error:
-            if type(error) is ValueError or any(_is_pool_wait(one) for one in _chain(error)):
-                # A header that cannot be sent; what comes of the network is no mere `ValueError`.
+            if type(error) is ValueError:  # a header that cannot be sent; what comes of the network is more
                 exchange.permit.ignore()
             else:
                 exchange.raised(error)
@@ -120,16 +115,6 @@ def _answered(exchange: Exchange, request: aiohttp.ClientRequest, response: aioh
         permit = exchange.permit
         watched = Watched(response.content, permit.success, permit.finish)
         response.content = _WatchedReader(response.content, watched)
-
-
-def _is_pool_wait(error: BaseException) -> bool:
-    return any(frame.f_code is _POOL_CODE for frame, _ in traceback.walk_tb(error.__traceback__))
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__
 
 
 class _Upload(Upload):
@@ -255,7 +240,7 @@ class _WatchedReader(aiohttp.StreamReader):
     def _note(self, error: BaseException) -> None:
         if isinstance(error, _READERS_FAULTS) and self._reader.exception() is None:
             return  # he may go on
-        if any(isinstance(one, http_exceptions.ContentEncodingError) for one in _chain(error)):
+        if any(isinstance(one, http_exceptions.ContentEncodingError) for one in chain(error)):
             self._watched.ended()  # what the bytes mean is the caller's affair
         else:
             self._watched.broke(error)
