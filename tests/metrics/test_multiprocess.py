@@ -150,23 +150,81 @@ def test_a_dead_workers_state_is_forgotten_and_its_counts_are_not(start: Callabl
     assert value(found, "circuit_breaker_opened_total", service_name="stock") == 1
 
 
-def test_counts_survive_a_process_id_that_comes_again(start: Callable[[], Worker], tmp_path: Path):
-    """A restarted container's workers have the ids of those before: what is in their files stays counted."""
+def test_whoever_comes_next_goes_on_in_a_dead_workers_files(start: Callable[[], Worker], tmp_path: Path):
+    """Servers recycle workers for ever: neither the folder nor the time that a scrape takes may grow by each."""
     one = start()
-    one("call stock 5")
-    one.end()
-    two = Worker(tmp_path)
-    for file in tmp_path.glob(f"*_{one.process.pid}.*"):
-        file.rename(str(file).replace(f"_{one.process.pid}.", f"_{two.process.pid}."))
-    two("instrument")
+    for end, wanted in ((Worker.end, 5), (Worker.kill, 10)):
+        other = start()
+        other("call stock 5")
+        other("scrape")
+        assert calls(one.scrape()) == wanted
+        other("fail stock")
+        end(other)
+    other = start()
 
-    assert calls(two.scrape()) == 5
-    two("call stock 2")
-    assert calls(two.scrape()) == 7
-    two("end")
-    two("instrument")
-    assert calls(two.scrape()) == 7, "and nothing is counted twice where the export is begun again"
-    two.end()
+    found = one.scrape()
+    assert (calls(found), state(found)) == (10, 0)
+    assert len(list(tmp_path.glob("counter_*.db"))) == 2
+    assert len(list(tmp_path.glob("recloser-*.lock"))) == 2
+
+
+def test_an_export_may_be_begun_again(start: Callable[[], Worker]):
+    """Nothing is counted twice; and meanwhile nothing is told of the present."""
+    one, two = start(), start()
+    one("call stock 5")
+    one("fail stock")
+    one("end")
+    found = two.scrape()
+    assert (calls(found), state(found)) == (5, 0)
+
+    one("instrument")
+    one("call payments 2")
+    until(lambda: calls(two.scrape(), "payments") == 2)
+    found = one.scrape()
+    assert (calls(found), state(found)) == (5, 1)
+
+
+def test_a_child_may_take_the_place_of_its_dead_parent(start: Callable[[], Worker], tmp_path: Path):
+    """A process that forks into the background ends at once: its place is free, and its child keeps it."""
+    other = start()
+    environment = {
+        **os.environ,
+        "PROMETHEUS_MULTIPROC_DIR": str(tmp_path),
+        "PYTHONPATH": str(SCRIPT.parent),
+    }
+    child = subprocess.Popen([sys.executable, "-c", DAEMON], env=environment, stdin=subprocess.PIPE)
+    try:
+        until(lambda: calls(other.scrape()) == 2 + 10)
+        third = start()
+        third("call stock 100")
+        until(lambda: calls(other.scrape()) == 2 + 10 + 100)
+        assert len(list(tmp_path.glob("recloser-*.lock"))) == 3
+    finally:
+        child.communicate()
+    assert child.returncode == 0
+
+
+DAEMON = """
+import os, sys
+
+def wait_for_the_parents_end():
+    while os.getppid() == parent:
+        pass
+
+parent = os.getpid()
+os.register_at_fork(after_in_child=wait_for_the_parents_end)  # before all others
+
+import worker
+
+worker.obey("instrument")
+worker.obey("call stock 2")
+worker.obey("scrape")
+if os.fork():
+    os._exit(0)
+worker.obey("call stock 10")
+worker.obey("scrape")
+sys.stdin.read()
+"""
 
 
 @pytest.mark.parametrize("value", ["missing", "file", ""])
@@ -195,13 +253,13 @@ def test_the_state_of_living_siblings_is_kept(start: Callable[[], Worker], tmp_p
     until(lambda: state(two.scrape()) == 1)
 
     assert all(state(worker.scrape()) == 1 for worker in (one, two) * 10)
-    assert len(list(tmp_path.glob("recloser_*.lock"))) == 2
+    assert len(list(tmp_path.glob("recloser-*.lock"))) == 2
 
 
 def test_the_sign_of_life_never_looks_old(start: Callable[[], Worker], tmp_path: Path):
     """Temporary folders are swept of what nobody has touched for days; a worker may live for months."""
     worker = start()
-    (lock,) = tmp_path.glob("recloser_*.lock")
+    (lock,) = tmp_path.glob("recloser-*.lock")
     os.utime(lock, (0, 0))
     worker.scrape()
     assert lock.stat().st_mtime > 0

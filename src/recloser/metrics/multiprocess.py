@@ -8,47 +8,21 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import repeat
 from multiprocessing.util import Finalize
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final
 from weakref import WeakSet
 
-from prometheus_client import values
 from prometheus_client.utils import floatToGoString  # pyright: ignore[reportUnknownVariableType]
 
 from recloser.core.durations import Histogram
-from recloser.core.errors import ConfigurationError, Problem
 from recloser.core.log import logger
 from recloser.metrics.catalogue import DEGRADED, DURATION, SERIES, SERVICE, Metric
-from recloser.metrics.presence import Presence
+from recloser.metrics.files import DIRECTORY, Files, Item
 from recloser.metrics.readings import Ledger, Reading, Totals, fleet, gauges
 
 PUBLISH_SECONDS: Final = 1.0
-DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
-# Of the values of all living workers, the one with the highest time stamp: ours is a rank.
-HIGHEST_RANK: Final = "livemostrecent"
-
-
-def shares_files() -> bool:
-    """Tell whether prometheus_client was imported in multiprocess mode."""
-    return values.ValueClass is not values.MutexValue
-
-
-class Item(NamedTuple):
-    """One number to publish: what it is, and its rank where the highest ranking worker's is told."""
-
-    metric: Metric
-    sample: str
-    labels: tuple[tuple[str, str], ...]
-    number: float
-    rank: float | None = None
-
-    @property
-    def key(self) -> tuple[object, ...]:
-        """What tells it from others."""
-        return self.sample, self.labels
 
 
 class Publisher:
@@ -63,7 +37,6 @@ class Publisher:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._presence = Presence(_directory())
         self._begin()
         _publishers.add(self)
 
@@ -73,35 +46,29 @@ class Publisher:
         store = [Item(metric, metric.name, (), *told) for metric, *told in fleet(self._ledger)]
         with self._lock:
             for reading in readings:
-                self._write(_gauges(reading))
+                self._files.write(_gauges(reading))
                 before = self._counted.get(reading.name)
                 if before is not reading.totals:
-                    self._write(_counts(reading, before))
+                    self._files.write(_counts(reading, before))
                     self._counted[reading.name] = reading.totals
-            self._write(
+            self._files.write(
                 _counter(DEGRADED, breaker, strategy, number)
                 for (breaker, strategy), number in degraded.items()
             )
-            self._write(store)
-            self._presence.bury_dead()
+            self._files.write(store)
+            self._files.presence.bury_dead()
 
     def close(self) -> None:
         """Publish for the last time."""
         _publishers.discard(self)
         self._stop()
         self.publish()
-
-    def _write(self, items: Iterable[Item]) -> None:
-        for item in items:
-            known = _written.get(item.key)
-            if known is None:
-                known = _written[item.key] = _Written(item)
-            known.become(item)
+        self._files.be_silent()
 
     def _begin(self) -> None:
         self._lock = threading.RLock()
         self._counted: dict[str, Totals] = {}  # so far: most breakers are idle most of the time
-        self._presence.announce()
+        self._files = Files.of_this_process()
         # Also run at the end of multiprocessing's children, where `atexit` is not.
         Finalize(None, self._publish_quietly, exitpriority=0)
         self._start()
@@ -140,44 +107,7 @@ class Publisher:
 
     def after_fork_in_child(self) -> None:
         """Begin anew, in files of this process's own."""
-        _written.clear()
         self._begin()
-
-
-def _directory() -> str:
-    directory = os.environ.get(DIRECTORY, "")
-    if directory and Path(directory).is_dir() and os.access(directory, os.W_OK | os.X_OK):
-        return directory
-    fix = "must be a folder that exists and that the workers may write to, empty when they start"
-    raise ConfigurationError([Problem(DIRECTORY, repr(directory), fix)])
-
-
-class _Written:
-    """A number in a file of this process, on top of what a dead process of the same id has left there."""
-
-    def __init__(self, item: Item) -> None:
-        labels = dict(item.labels)
-        mode = {"multiprocess_mode": HIGHEST_RANK} if item.metric.kind == "gauge" else {}
-        value: Any = values.ValueClass
-        self._value = value(
-            item.metric.kind,
-            item.metric.name,
-            item.sample,
-            tuple(labels),
-            tuple(labels.values()),
-            item.metric.help,
-            **mode,
-        )
-        self._left: float = self._value.get() if item.metric.kind != "gauge" else 0.0
-        self._last: Item | None = None
-
-    def become(self, item: Item) -> None:
-        last = self._last
-        if last is not None and item.metric.kind != "gauge" and item.number <= last.number:
-            return  # of two threads that publish, the earlier may come here last
-        if item != last:
-            self._value.set(self._left + item.number, item.rank)
-            self._last = item
 
 
 def _gauges(reading: Reading) -> Iterator[Item]:
@@ -213,8 +143,6 @@ def bounds(durations: Histogram) -> list[str]:
 
 
 _publishers: WeakSet[Publisher] = WeakSet()
-# As long as the process lives, whatever exports come and go.
-_written: dict[tuple[object, ...], _Written] = {}
 
 
 def _before_fork() -> None:
@@ -228,6 +156,7 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
+    Files.forget()
     for publisher in list(_publishers):
         publisher.after_fork_in_child()
 

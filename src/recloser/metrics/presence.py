@@ -1,7 +1,8 @@
-"""Which of the processes that share a directory are alive: each locks a file of its own.
+"""Which of the processes that share a directory are alive: each holds the lock of a place of its own.
 
 The kernel frees the lock however a process ends, so that no server's hook is needed to forget what a dead worker
-said of the present (its circuits' states, not its counts).
+said of the present (its circuits' states, not its counts). Whoever comes next takes the place, and goes on counting
+in its files: however many workers are recycled, there are as many files as there were workers at once.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
+from typing import IO
 
 from prometheus_client.multiprocess import mark_process_dead  # pyright: ignore[reportUnknownVariableType]
 
@@ -18,40 +21,55 @@ if sys.platform != "win32":
 
 
 class Presence:
-    """This process's lock among those of its siblings.
+    """This process's place among its siblings, from now on for as long as it lives.
 
     Args:
         directory: What they share.
+
+    Attributes:
+        place: Its name, which no living sibling has.
     """
 
     def __init__(self, directory: str) -> None:
         self._directory = Path(directory)
-
-    def announce(self) -> None:
-        """Say that this process lives. Called again in a fork's child, whose parent's lock is not its own."""
-        if sys.platform == "win32":
-            return
-        path = self._path(os.getpid())
-        unlocked = path.with_suffix(".new")
-        # Locked before it can be found under its name. Open for as long as the process lives.
-        self._file = unlocked.open("wb")
-        with suppress(OSError):
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            unlocked.rename(path)
+        self.place, self._lock = self._take()
+        self._bury(self.place)
 
     def bury_dead(self) -> None:
         """Remove what dead siblings said of the present."""
-        if sys.platform == "win32":
+        if self._lock is None:
             return
-        os.utime(self._file.fileno())  # what looks old is removed from temporary folders
-        for path in self._directory.glob("recloser_*.lock"):
-            pid = path.stem.rpartition("_")[2]
-            if pid == str(os.getpid()):
-                continue
-            with suppress(OSError), path.open("ab") as file:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises while its process lives
-                mark_process_dead(pid, str(self._directory))  # type: ignore[no-untyped-call]
-                path.unlink()
+        os.utime(self._lock.fileno())  # what looks old is removed from temporary folders
+        # A free place is left alone: whoever comes must not find it locked by one who only looks.
+        told = {path.stem.rpartition("_")[2] for path in self._directory.glob("gauge_*_recloser-*.db")}
+        for place in told - {self.place}:  # to open one's own lock, and close it, would free it
+            with suppress(OSError), self._path(place).open("ab") as lock:
+                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises while its process lives
+                self._bury(place)
 
-    def _path(self, pid: int) -> Path:
-        return self._directory / f"recloser_{pid}.lock"
+    def leave(self) -> None:
+        """Let go of a place that is the parent's, in a fork's child, which may be given it if its parent has died."""
+        if self._lock is not None:
+            self._lock.close()
+
+    def _take(self) -> tuple[str, IO[bytes] | None]:
+        if sys.platform != "win32":
+            for number in count():
+                place = f"recloser-{number}"
+                lock = self._path(place).open("ab")
+                try:
+                    fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except (BlockingIOError, PermissionError):  # somebody lives there
+                    lock.close()
+                except OSError:  # a file system without locks
+                    lock.close()
+                    break
+                else:
+                    return place, lock
+        return str(os.getpid()), None
+
+    def _bury(self, place: str) -> None:
+        mark_process_dead(place, str(self._directory))  # type: ignore[no-untyped-call]
+
+    def _path(self, place: str) -> Path:
+        return self._directory / f"{place}.lock"

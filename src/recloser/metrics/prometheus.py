@@ -35,7 +35,8 @@ except ModuleNotFoundError as missing:
         name="prometheus_client",
     ) from missing
 
-from recloser.metrics.multiprocess import Publisher, bounds, shares_files
+from recloser.metrics.files import shares_files
+from recloser.metrics.multiprocess import Publisher, bounds
 from recloser.metrics.rendering import rendering
 
 Message = MutableMapping[str, Any]
