@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from metrics.conftest import Scrape, parsed, value
 
@@ -150,6 +152,35 @@ def test_a_dead_workers_state_is_forgotten_and_its_counts_are_not(start: Callabl
     assert value(found, "circuit_breaker_opened_total", service_name="stock") == 1
 
 
+def test_all_is_told_as_prometheus_client_would(start: Callable[..., Worker], tmp_path: Path):
+    """What is kept from scrape to scrape changes nothing: its own collector reads the same, also of other metrics."""
+    one, two = start(STORE=f"sqlite:///{tmp_path}/shared/recloser.db"), start()
+    one("own 3")
+    two("own 4")
+    one("call stock 3")
+    two("call stock 4")
+    two("fail payments")
+    for worker in (one, two):
+        worker("scrape")
+
+    told = one.scrape()
+
+    theirs = CollectorRegistry()
+    MultiProcessCollector(theirs, str(tmp_path))
+    expected = parsed(generate_latest(theirs).decode())
+    assert value(told, "own_total") == 7
+    assert set(told) == set(expected)
+    moving = ("circuit_breaker_state_seconds", "circuit_breaker_hub_lag_seconds")
+    assert {key: told[key] for key in told if key[0] not in moving} == {
+        key: expected[key] for key in expected if key[0] not in moving
+    }
+    buckets = [key for key in told if key[0].endswith("_bucket") and ("service_name", "stock") in key[1]]
+    assert [dict(labels)["le"] for _, labels in buckets] == ["1.0", "+Inf"]
+    assert set(parsed(one("only circuit_breaker_state"))) == {
+        ("circuit_breaker_state", frozenset({("service_name", breaker)})) for breaker in ("stock", "payments")
+    }
+
+
 def test_whoever_comes_next_goes_on_in_a_dead_workers_files(start: Callable[[], Worker], tmp_path: Path):
     """Servers recycle workers for ever: neither the folder nor the time that a scrape takes may grow by each."""
     one = start()
@@ -166,6 +197,19 @@ def test_whoever_comes_next_goes_on_in_a_dead_workers_files(start: Callable[[], 
     assert (calls(found), state(found)) == (10, 0)
     assert len(list(tmp_path.glob("counter_*.db"))) == 2
     assert len(list(tmp_path.glob("recloser-*.lock"))) == 2
+
+
+def test_origins_of_dead_workers_are_among_the_hundred(start: Callable[[], Worker]):
+    """Each worker names a hundred of them: those that are recycled for ever must not name ever more."""
+    for generation in range(2):
+        worker = start()
+        worker(f"origins host{generation}- 101")
+        found = worker.scrape()
+        worker.end()
+
+    told = {dict(labels)["service_name"] for name, labels in found if name == "circuit_breaker_opened_total"}
+    assert told == {"stock", "payments", "(other origins)", *(f"host0-{number}:80" for number in range(100))}
+    assert calls(found, "(other origins)") == 1 + 101
 
 
 def test_an_export_may_be_begun_again(start: Callable[[], Worker]):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
+from typing import Any
+
+from prometheus_client import Counter
 
 from recloser import Registry
 from recloser.deferred import Job, Queue
 from recloser.deferred import prometheus as deferred
-from recloser.metrics.prometheus import exposition, instrument
+from recloser.metrics.prometheus import MetricsApp, exposition, instrument
 
 STORE = {"STORE": os.environ["STORE"]} if "STORE" in os.environ else {}
 registry = Registry(
@@ -45,6 +49,11 @@ def call(breaker: str, times: str = "1") -> None:
         registry[breaker].acquire().success()
 
 
+def origins(prefix: str, times: str) -> None:
+    for number in range(int(times)):
+        registry.for_origin(f"{prefix}{number}:80").acquire().success()
+
+
 def fail(breaker: str) -> None:
     registry[breaker].acquire().failure()
 
@@ -59,14 +68,36 @@ def export_queue(path: str) -> None:
     charge.later()
 
 
+def count_own(times: str) -> None:
+    Counter("own", "A metric of the application's own").inc(int(times))
+
+
+def only(name: str) -> str:
+    """Scrape as one does who asks for some metrics by name."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> MutableMapping[str, Any]:
+        return {"type": "http.request"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(dict(message))
+
+    scope = {"type": "http", "method": "GET", "query_string": f"name[]={name}".encode(), "headers": []}
+    asyncio.run(MetricsApp(registry)(scope, receive, send))
+    return b"".join(message.get("body", b"") for message in sent).decode()
+
+
 WORDS: dict[str, Callable[..., object]] = {
     "instrument": lambda: instrument(registry) and None,
     "end": lambda: instrument(registry)(),
     "call": call,
     "fail": fail,
+    "origins": origins,
     "reset": lambda breaker: registry[breaker].reset(by="ann", reason="test"),
     "shadow": lambda breaker: registry[breaker].shadow(by="ann", reason="test"),
     "scrape": scrape,
+    "own": count_own,
+    "only": only,
     "queue": export_queue,
     "fork": lambda *lines: fork(*(line.replace(",", " ") for line in lines)),
 }

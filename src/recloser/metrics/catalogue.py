@@ -159,3 +159,5 @@ DISAGREEING: Final = Metric(
 )
 # Without a label, and only where a store is shared.
 STORE: Final = (STORE_UP, HUB_LAG, WORKERS, DISAGREEING)
+
+METRICS: Final = (*GAUGES, *dict.fromkeys(series.metric for series in SERIES), DURATION, DEGRADED, *STORE)

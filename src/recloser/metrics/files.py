@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Final, NamedTuple
 
 from prometheus_client import values
+from prometheus_client.mmap_dict import MmapedDict
 
 from recloser.core.errors import ConfigurationError, Problem
-from recloser.metrics.catalogue import Metric
+from recloser.metrics.catalogue import OPENED, SERVICE, Metric
 from recloser.metrics.presence import Presence
 
 DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
@@ -41,6 +43,11 @@ class Item(NamedTuple):
 class Files:
     """What this process has written, for as long as it lives, whatever exports come and go.
 
+    Attributes:
+        directory: Where they are.
+        presence: Whose they are.
+        left: The breakers that processes before this one have left counts of.
+
     Raises:
         ConfigurationError: The folder that the workers share is none that this process may write to.
     """
@@ -48,7 +55,9 @@ class Files:
     present: ClassVar[Files | None] = None
 
     def __init__(self) -> None:
-        self.presence = Presence(_directory())
+        self.directory = _directory()
+        self.presence = Presence(self.directory)
+        self.left = self._names()
         self._value: Any = values.MultiProcessValue(lambda: self.presence.place)  # type: ignore[no-untyped-call]
         self._written: dict[tuple[object, ...], _Written] = {}
 
@@ -73,6 +82,14 @@ class Files:
             if known is None:
                 known = self._written[item.key] = _Written(self._value, item)
             known.become(item)
+
+    def _names(self) -> set[str]:
+        path = Path(self.directory, f"{OPENED.kind}_{self.presence.place}.db")
+        if not path.exists():
+            return set()
+        keys: Any = MmapedDict.read_all_values_from_file(str(path))  # type: ignore[no-untyped-call]
+        begin = f'["{OPENED.name}"'
+        return {json.loads(key)[2][SERVICE] for key, *_ in keys if key.startswith(begin)}
 
     def be_silent(self) -> None:
         """Tell no more of the present."""

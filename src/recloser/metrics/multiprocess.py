@@ -20,6 +20,7 @@ from recloser.core.durations import Histogram
 from recloser.core.log import logger
 from recloser.metrics.catalogue import DEGRADED, DURATION, SERIES, SERVICE, Metric
 from recloser.metrics.files import DIRECTORY, Files, Item
+from recloser.metrics.merging import Merger
 from recloser.metrics.readings import Ledger, Reading, Totals, fleet, gauges
 
 PUBLISH_SECONDS: Final = 1.0
@@ -31,6 +32,9 @@ class Publisher:
     Args:
         ledger: Reads the breakers.
 
+    Attributes:
+        merger: Collects what all processes have published.
+
     Raises:
         ConfigurationError: The folder that the workers share is none that this process may write to.
     """
@@ -38,10 +42,13 @@ class Publisher:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._begin()
+        self.merger = Merger(self._files.directory)
         _publishers.add(self)
 
     def publish(self) -> None:
         """Write everything that has changed."""
+        if not self._counted:
+            self._ledger.inherit(self._files.left)
         readings, degraded = self._ledger.read(), self._ledger.degraded()
         store = [Item(metric, metric.name, (), *told) for metric, *told in fleet(self._ledger)]
         with self._lock:

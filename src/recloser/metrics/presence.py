@@ -12,12 +12,15 @@ import sys
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 from prometheus_client.multiprocess import mark_process_dead  # pyright: ignore[reportUnknownVariableType]
 
 if sys.platform != "win32":
     import fcntl
+
+
+PLACE: Final = "recloser"  # what the names of places begin with
 
 
 class Presence:
@@ -41,7 +44,7 @@ class Presence:
             return
         os.utime(self._lock.fileno())  # what looks old is removed from temporary folders
         # A free place is left alone: whoever comes must not find it locked by one who only looks.
-        told = {path.stem.rpartition("_")[2] for path in self._directory.glob("gauge_*_recloser-*.db")}
+        told = {path.stem.rpartition("_")[2] for path in self._directory.glob(f"gauge_*_{PLACE}-*.db")}
         for place in told - {self.place}:  # to open one's own lock, and close it, would free it
             with suppress(OSError), self._path(place).open("ab") as lock:
                 fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises while its process lives
@@ -55,7 +58,7 @@ class Presence:
     def _take(self) -> tuple[str, IO[bytes] | None]:
         if sys.platform != "win32":
             for number in count():
-                place = f"recloser-{number}"
+                place = f"{PLACE}-{number}"
                 lock = self._path(place).open("ab")
                 try:
                     fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

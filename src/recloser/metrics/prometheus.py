@@ -14,7 +14,7 @@ from threading import RLock
 from typing import Any, ClassVar, Final
 
 from recloser.core.durations import Histogram
-from recloser.metrics.catalogue import DEGRADED, DURATION, GAUGES, SERIES, SERVICE, STORE, Metric
+from recloser.metrics.catalogue import DEGRADED, DURATION, METRICS, SERIES, SERVICE, Metric
 from recloser.metrics.readings import Ledger, Reading, Totals, fleet, gauges
 from recloser.registry import Registry
 
@@ -26,7 +26,6 @@ try:
     )
     from prometheus_client.exposition import gzip_accepted
     from prometheus_client.metrics_core import Metric as Family
-    from prometheus_client.multiprocess import MultiProcessCollector
     from prometheus_client.registry import Collector
     from prometheus_client.samples import Sample
 except ModuleNotFoundError as missing:
@@ -44,8 +43,7 @@ ASGIApp = Callable[
     [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]
 ]
 
-_METRICS: Final = (*GAUGES, *dict.fromkeys(series.metric for series in SERIES), DURATION, DEGRADED, *STORE)
-NAMES: Final = tuple(metric.name for metric in _METRICS)
+NAMES: Final = tuple(metric.name for metric in METRICS)
 
 
 class BreakerCollector(Collector):
@@ -61,11 +59,11 @@ class BreakerCollector(Collector):
 
     def describe(self) -> Iterable[Family]:
         """Name what is collected, so that nothing is registered twice."""
-        return [_family(metric) for metric in _METRICS]
+        return [_family(metric) for metric in METRICS]
 
     def collect(self) -> Iterable[Family]:
         """Read everything."""
-        families = {metric.name: _family(metric) for metric in _METRICS}
+        families = {metric.name: _family(metric) for metric in METRICS}
         counted: list[list[Sample]] = []
         for reading in self._ledger.read():
             labels = {SERVICE: reading.name}
@@ -160,8 +158,9 @@ class MetricsApp:
         send: Callable[[Message], Awaitable[None]],
     ) -> None:
         """Answer one scrape."""
-        collected = _collected(self._registry)
-        if scope.get("query_string"):  # which may ask for some metrics by name
+        by_name = bool(scope.get("query_string"))  # which may ask for some metrics
+        collected = _collected(self._registry, by_name=by_name)
+        if by_name:
             app: ASGIApp = make_asgi_app(collected)  # pyright: ignore[reportUnknownVariableType]
             await app(scope, receive, send)
             return
@@ -190,13 +189,13 @@ class _Export:
         if self._publisher is None:
             REGISTRY.register(self._collector)
 
-    def publish(self) -> CollectorRegistry:
+    def publish(self, *, by_name: bool = False) -> CollectorRegistry:
         """Write this process's numbers where others read them, and return where everybody's are."""
         if self._publisher is None:
             return REGISTRY
         self._publisher.publish()
-        everybody = CollectorRegistry()
-        MultiProcessCollector(everybody)  # type: ignore[no-untyped-call]
+        everybody = CollectorRegistry(auto_describe=by_name)  # which takes another look at everything
+        everybody.register(self._publisher.merger)
         for collector in _included:
             everybody.register(collector)
         return everybody
@@ -225,14 +224,14 @@ def _exclude(collector: Collector) -> None:
             REGISTRY.unregister(collector)
 
 
-def _collected(registry: Registry) -> CollectorRegistry:
+def _collected(registry: Registry, *, by_name: bool = False) -> CollectorRegistry:
     with _changing:
         export = _Export.present
         if export is None:
             export = _Export.present = _Export()
         if registry not in export.ledger.registries:
             export.ledger.add(registry)
-    return export.publish()
+    return export.publish(by_name=by_name)
 
 
 def _exposition(collected: CollectorRegistry, accept: str) -> tuple[bytes, str]:

@@ -105,6 +105,13 @@ class Ledger:
         """Read it no more; what it has counted stays counted."""
         self._known = [known for known in self._known if known() not in (None, registry)]
 
+    def inherit(self, names: Iterable[str]) -> None:
+        """Count the labels that processes before this one have made among the hundred."""
+        with self._lock:
+            self._origins.update(
+                name for name in names if name != OTHER_ORIGINS and not self._is_declared(name)
+            )
+
     def read(self) -> list[Reading]:
         """Take a snapshot of each breaker."""
         # Outside the lock: a snapshot may notice the end of a mode, and tell listeners.
@@ -128,16 +135,15 @@ class Ledger:
         return counts
 
     def _label(self, name: str) -> str:
-        if (
-            name in self._totals
-            or name in self._origins
-            or any(name in registry.declared for registry in self.registries)
-        ):
+        if name in self._totals or name in self._origins or self._is_declared(name):
             return name
         if len(self._origins) < MAX_ORIGINS and name != OTHERS:
             self._origins.add(name)
             return name
         return OTHER_ORIGINS
+
+    def _is_declared(self, name: str) -> bool:
+        return any(name in registry.declared for registry in self.registries)
 
     def _account(self, breaker: CircuitBreaker, snapshot: Snapshot) -> str:
         label = self._label(breaker.name)
