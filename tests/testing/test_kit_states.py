@@ -139,6 +139,23 @@ def test_a_clock_that_a_test_made_goes_on(breakers: Breakers):
     assert breaker.snapshot().retry_after == 5
 
 
+def test_the_kits_own_clock_given_to_a_registry_moves_it_once(breakers: Breakers):
+    """Both ways to give time to breakers may meet."""
+    clock = breakers.clock
+    with Registry(
+        {"BREAKERS": {"own": {"recovery_timeout": 30}}}, clock=clock, wall_clock=clock.of_day
+    ) as own:
+        clock.advance(5)
+        breakers.open("own")
+        clock.advance(20)
+        assert own["own"].snapshot().retry_after == 10
+        own["own"].force_open(by="ann", reason="drill", until=clock.of_day() + 60)
+        clock.advance(59)
+        assert own["own"].mode.mode is Mode.FORCED_OPEN
+        clock.advance(1)
+        assert own["own"].mode.mode is Mode.AUTO
+
+
 def test_a_clock_may_be_given_to_a_registry():
     """It is a clock like any other."""
     clock = Clock()

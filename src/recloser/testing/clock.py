@@ -49,7 +49,7 @@ class Clock:
 class Hand:
     """What one breaker or cache reads in place of its own clock: that clock at the start, moved by `clock` since.
 
-    Real time stands still at the start; a clock that a test made itself goes on being read.
+    Real time stands still at the start; a clock that a test made itself goes on being read. `clock` itself moves once.
 
     Args:
         own: What it read before.
@@ -64,10 +64,14 @@ class Hand:
     def __init__(self, own: Callable[[], float], clock: Clock) -> None:
         self.own = own
         self.pending = 0.0
-        start = own()
-        self._read: Callable[[], float] = (lambda: start) if own in _REAL else own
         self._clock = clock
         self._from = clock.elapsed
+        start, first = own(), self._from
+        self._read: Callable[[], float] = own
+        if own in _REAL:
+            self._read = lambda: start
+        elif own in (clock, clock.of_day):
+            self._read = lambda: own() - clock.elapsed + first
 
     def __call__(self) -> float:
         """Return the time, and then let pass what is pending."""
