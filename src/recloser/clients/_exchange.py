@@ -52,8 +52,9 @@ class Exchange:
     def raised(self, error: BaseException) -> None:
         """Settle a request that got no response."""
         upload = self.upload
-        own = isinstance(error, self._own_faults) or (upload is not None and upload.broken)
-        if own or any(map(_is_pool_wait, chain(error))):
+        own = isinstance(error, self._own_faults) and not _is_of_http2(error)
+        own = own or (upload is not None and upload.broken)
+        if own or any(_passed(one, _POOL_WAITS) for one in chain(error)):
             self.permit.ignore()
         else:
             self.permit.finish(error)
@@ -86,10 +87,17 @@ class Exchange:
 # No type of error tells waiting for the pool from waiting for the network, but where it was raised does: a cancellation
 # in httpcore, and whatever ends the wait in aiohttp.
 _POOL_WAITS: Final = frozenset({"wait_for_connection", "_wait_for_available_connection"})
+# httpcore takes frames that break the rules of HTTP/2 for its own mistake, also those that it has received.
+_RECEIVING: Final = frozenset({"_read_incoming_data"})
 
 
-def _is_pool_wait(error: BaseException) -> bool:
-    return any(frame.f_code.co_name in _POOL_WAITS for frame, _ in walk_tb(error.__traceback__))
+def _is_of_http2(error: BaseException) -> bool:
+    carried = () if error.__cause__ is None else error.__cause__.args
+    return any(isinstance(one, BaseException) and _passed(one, _RECEIVING) for one in carried)
+
+
+def _passed(error: BaseException, functions: frozenset[str]) -> bool:
+    return any(frame.f_code.co_name in functions for frame, _ in walk_tb(error.__traceback__))
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
