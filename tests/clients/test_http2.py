@@ -16,7 +16,7 @@ from h2.connection import H2Connection
 from h2.events import RequestReceived
 from h2.exceptions import ProtocolError
 
-from clients.callers import ADAPTERS, PATIENCE
+from clients.callers import ADAPTERS, PATIENCE, TRUST
 from clients.counting import Counted, counted
 from recloser.registry import Registry
 
@@ -83,7 +83,7 @@ def library(request: pytest.FixtureRequest) -> ModuleType:
 
 
 def get(library: ModuleType, registry: Registry, origin: str, **request: object) -> bytes:
-    inner = library.HTTPTransport(http1=False, http2=True)
+    inner = library.HTTPTransport(http1=False, http2=True, verify=TRUST)
     with library.Client(transport=ADAPTERS[library].BreakerTransport(registry, inner)) as client:
         return client.get(f"http://{origin}/", **request).content
 
