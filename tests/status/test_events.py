@@ -7,6 +7,8 @@ import json
 import time
 from contextlib import aclosing
 
+import pytest
+
 from recloser import Registry
 from recloser.status.app import StatusApp
 from recloser.status.feed import Feed
@@ -120,3 +122,25 @@ def test_five_hundred_slow_readers_stall_nobody_and_leave_nothing():
         assert len(asyncio.all_tasks()) == before
 
     asyncio.run(scenario())
+
+
+def test_an_error_while_telling_is_the_servers_to_log(monkeypatch):
+    """The stream breaks off, and not as if it had come to its end."""
+
+    def fail(*_, **__):
+        raise ZeroDivisionError
+
+    async def scenario():
+        registry = Registry({"BREAKERS": {"payments": {}}})
+        app = StatusApp(registry, public=True)
+        sent = []
+
+        async def send(message):
+            sent.append(message)
+
+        monkeypatch.setattr(Feed, "_made", fail)
+        with pytest.raises(ZeroDivisionError):
+            await app(asked(app), asyncio.Event().wait, send)
+        assert all(message.get("more_body") for message in sent[1:])
+
+    asyncio.run(asyncio.wait_for(scenario(), 30))

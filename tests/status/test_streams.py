@@ -18,9 +18,9 @@ SLOW = 500
 
 
 class Server:
-    def __init__(self) -> None:
+    def __init__(self, *arguments: str) -> None:
         program = Path(__file__).with_name("streaming_shop.py")
-        self.process = subprocess.Popen([sys.executable, program], stdout=subprocess.PIPE)
+        self.process = subprocess.Popen([sys.executable, program, *arguments], stdout=subprocess.PIPE)
         self.port = int(self.process.stdout.readline())
         self.url = f"http://127.0.0.1:{self.port}"
 
@@ -45,8 +45,8 @@ class Server:
 
 
 @pytest.fixture
-def server():
-    server = Server()
+def server(request):
+    server = Server(*getattr(request, "param", ()))
     try:
         until(lambda: answers(server))
         yield server
@@ -71,7 +71,7 @@ def until(condition) -> None:
 
 
 def test_a_server_with_open_readers_ends_in_time(server):
-    """By itself, on SIGTERM, as soon as their streams have lived; each reader hears the end of its own."""
+    """By itself, on SIGTERM, however long their streams might live; each reader hears the end of its own."""
     with ExitStack() as stack:
         readers = [stack.enter_context(server.reader()) for _ in range(20)]
         for reader in readers:
@@ -82,6 +82,15 @@ def test_a_server_with_open_readers_ends_in_time(server):
             while chunk := reader.recv(65536):
                 tail = (tail + chunk)[-5:]
             assert tail == b"0\r\n\r\n"
+        assert server.process.wait(PATIENCE) == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("server", [["1"]], indirect=True)
+def test_a_server_with_a_reader_that_takes_nothing_ends_when_it_will_wait_no_longer(server):
+    """No application can take back what a server has been given to send; uvicorn's own time-out does."""
+    with server.reader(buffer=4096) as reader:
+        assert reader.recv(12) == b"HTTP/1.1 200"
+        server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(PATIENCE) == -signal.SIGTERM
 
 

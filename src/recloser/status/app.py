@@ -134,7 +134,9 @@ class StatusApp:
         finally:
             for task in (telling, leaving):
                 task.cancel()
-            await asyncio.gather(telling, leaving, return_exceptions=True)
+            told, _ = await asyncio.gather(telling, leaving, return_exceptions=True)
+        if isinstance(told, Exception):  # for the server to log
+            raise told
 
 
 async def _tell(stream: Any, send: Send) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from recloser.core.log import logger
 from recloser.status import live
+from recloser.status.ending import is_ending
 from recloser.status.messages import RefusedError
 from recloser.status.query import Query
 from recloser.status.sampler import Rates, Sampler
@@ -116,7 +117,7 @@ class Feed:
     async def stream(
         self, query: Query, last_id: str, base: str = "", rows: bool = False, may_choose: bool = False
     ) -> AsyncIterator[bytes]:
-        """Tell one reader, until its stream's life is over.
+        """Tell one reader, until its stream's life is over or the server is to end.
 
         Args:
             query: Which breakers it asks for.
@@ -133,7 +134,7 @@ class Feed:
             if self._task is None:
                 self._task = loop.create_task(self._look())
             yield f"retry: {RETRY}\n\n".encode()
-            while (left := end - loop.time()) > 0:
+            while (left := end - loop.time()) > 0 and not is_ending():
                 tick, news = self._tick, self._news
                 if tick is not None and tick.number != heard:
                     yield self._event(tick, heard, query, base, rows=rows, may_choose=may_choose)
