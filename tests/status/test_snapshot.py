@@ -10,6 +10,7 @@ import pytest
 from fleet import NAME, Member, Time
 from recloser import Registry
 from recloser.core.state import Epoch
+from recloser.status import markup
 from recloser.status.query import Query
 from recloser.status.redaction import plain, redacted
 from recloser.status.sampler import Sampler
@@ -208,6 +209,23 @@ def test_a_fleet_tells_who_agrees(fleet):
     assert first["agreement"]["agree"] + first["agreement"]["pending"] == 2
     assert told["transitions"][0]["new"] == "open"
     assert valid(detail(look(Told(one)), NAME))["breaker"]["transitions"]
+
+
+@pytest.mark.parametrize(
+    ("agree", "pending", "says"),
+    [
+        (5, 0, "5 of 5 agree"),
+        (1, 4, "1 of 5 follow so far, 4 not heard yet"),
+        (1, 3, "1 of 5 agree, 3 not heard yet, 1 differ"),
+        (4, 0, "4 of 5 agree, 1 differ"),
+    ],
+)
+def test_who_was_not_heard_yet_is_no_disagreement_and_hides_none(agree, pending, says):
+    """Right after an operator's action the words do not alarm; one worker that really differs makes them."""
+    differ = [{}] * (5 - agree - pending)
+    agreed = {"workers": 5, "agree": agree, "pending": pending, "differ": differ}
+    assert markup.agreement_text(agreed) == says
+    assert ("warn" in markup.agreement({"agreement": agreed})) is bool(differ)
 
 
 def test_a_lost_store_leaves_this_process_and_says_so(fleet):

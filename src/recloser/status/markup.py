@@ -193,9 +193,17 @@ def agreement(entry: Entry) -> str:
     agreed = entry["agreement"]
     if not agreed["workers"]:
         return '<span class="quiet">none</span>'
-    told = f"{agreed['agree']} of {agreed['workers']} agree"
-    if agreed["pending"]:
-        told += f", {agreed['pending']} not heard yet"
-    if agreed["differ"]:
-        return f'<strong class="warn">{text(told)}, {len(agreed["differ"])} differ</strong>'
-    return text(told)
+    told = text(agreement_text(agreed))
+    return f'<strong class="warn">{told}</strong>' if agreed["differ"] else told
+
+
+def agreement_text(agreed: Mapping[str, Any]) -> str:
+    """Tell how many workers agree. Those that were not heard since a change are no disagreement."""
+    workers, agree, pending = agreed["workers"], agreed["agree"], agreed["pending"]
+    differ = workers - agree - pending
+    told = [f"{agree} of {workers} {'follow so far' if pending and not differ else 'agree'}"]
+    if pending:
+        told.append(f"{pending} not heard yet")
+    if differ:
+        told.append(f"{differ} differ")
+    return ", ".join(told)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from recloser.status.markup import duration, queue_of
+from recloser.status.markup import agreement_text, duration, queue_of
 
 
 def overview(document: Mapping[str, Any]) -> str:
@@ -63,5 +63,5 @@ def line_of(entry: Mapping[str, Any]) -> str:
     if entry["retry_in"] is not None and mode["mode"] in ("auto", "shadow"):
         told.append(f"probe in {duration(entry['retry_in'])}")
     if agreed["differ"]:
-        told.append(f"{agreed['agree']} of {agreed['workers']} workers agree")
+        told.append(f"workers: {agreement_text(agreed)}")
     return "  ".join(told)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from recloser.core.errors import RecloserError
 from recloser.core.log import logger
 from recloser.status import plaintext
-from recloser.status.markup import duration
+from recloser.status.markup import agreement_text, duration
 from recloser.status.messages import RefusedError
 from recloser.status.redaction import plain
 from recloser.status.sources import Source, SourceError, StoreSource, UrlSource
@@ -174,7 +174,7 @@ def _table(told: Mapping[str, Any]) -> Table:
     table = Table("breaker", "state", "since", "why", "calls/s", "rejected/s", "workers", expand=True)
     for entry in told["breakers"]:
         rates: dict[str, float] = entry["rates"] or {}
-        agreed, mode = entry["agreement"], entry["mode"]
+        mode = entry["mode"]
         state = entry["state"].replace("_", "-")
         if mode["mode"] != "auto":
             state += f" ({mode['mode'].replace('_', ' ')})"
@@ -187,7 +187,7 @@ def _table(told: Mapping[str, Any]) -> Table:
             Text(plain(why)),
             Text(f"{rates['calls']:.1f}" if rates else ""),
             Text(f"{rates['rejected']:.1f}" if rates else ""),
-            Text(f"{agreed['agree']} of {agreed['workers']}"),
+            Text(agreement_text(entry["agreement"])),
         )
         table.add_row(*cells)
     return table
