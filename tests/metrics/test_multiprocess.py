@@ -313,6 +313,7 @@ def test_a_shared_store_is_told(start: Callable[..., Worker], tmp_path: Path):
     """With a store: whether it answers, how long ago it did, how many workers share it, and the state they agree on."""
     store = f"sqlite:///{tmp_path}/shared/recloser.db"
     one, two = start(STORE=store), start(STORE=store)
+    assert value(one.scrape(), "circuit_breaker_store_up") == 1, "not lost, though nobody has called yet"
     one("call stock")
     two("call stock")
 

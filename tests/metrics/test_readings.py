@@ -234,12 +234,13 @@ def test_the_older_of_two_looks_takes_nothing_back(make: Make):
 
 def test_the_worst_of_several_stores_is_told(make: Make, monkeypatch):
     """One store that is lost, and the longest lag, are what somebody must know; no store is no news."""
-    one, two, closed, alone = make(), make(), make(), make()
+    one, two, closed, alone, idle = (make() for _ in range(5))
     health = {
         one: Health(connection=Connection.UP, lag=0.1, workers=4, disagreeing=1),
         two: Health(connection=Connection.DOWN, lag=7.0, workers=2, disagreeing=2),  # as it last saw
         closed: Health(connection=Connection.CLOSED, lag=99.0),
         alone: Health(connection=Connection.NONE),
+        idle: Health(connection=Connection.STARTING, lag=500.0),
     }
     monkeypatch.setattr(Registry, "store_health", property(health.__getitem__))
 
@@ -248,6 +249,12 @@ def test_the_worst_of_several_stores_is_told(make: Make, monkeypatch):
     assert told == {STORE_UP: 1, HUB_LAG: 0.1, WORKERS: 4, DISAGREEING: 1}
     told = {metric: value for metric, value, _ in fleet(Ledger(one, two, closed, alone))}
     assert told == {STORE_UP: 0, HUB_LAG: 7.0, WORKERS: 4, DISAGREEING: 1}
+    assert {metric: value for metric, value, _ in fleet(Ledger(idle))} == {
+        STORE_UP: 1,
+        HUB_LAG: 0,
+        WORKERS: 0,
+        DISAGREEING: 0,
+    }, "a process that nobody has called yet has not lost its store"
     # Between workers the rank decides the same way.
     ranks = [rank for up in (one, two) for metric, _, rank in fleet(Ledger(up)) if metric is STORE_UP]
     assert 0 < ranks[0] < ranks[1]

@@ -144,7 +144,9 @@ def counters(snapshot: Snapshot, retries: BudgetCounts) -> tuple[int, ...]:
     )
 
 
-STORE_UP: Final = Metric("circuit_breaker_store_up", "gauge", "Whether the shared store answers: 1 or 0")
+STORE_UP: Final = Metric(
+    "circuit_breaker_store_up", "gauge", "0 while the shared store cannot be reached, else 1"
+)
 HUB_LAG: Final = Metric(
     "circuit_breaker_hub_lag_seconds", "gauge", "Seconds since the shared store last answered", unit="s"
 )

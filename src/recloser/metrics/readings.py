@@ -225,13 +225,16 @@ def gauges(reading: Reading) -> tuple[tuple[Metric, float, float], ...]:
 
 
 def fleet(ledger: Ledger) -> tuple[tuple[Metric, float, float], ...]:
-    """Tell what `catalogue.STORE` names, as `gauges` does: the worst of several stores; nothing where none is shared."""
+    """Tell what `catalogue.STORE` names, as `gauges` does: the worst of several stores; nothing where none is shared.
+
+    A process asks the store once somebody calls it: until then the store is not lost, nor late.
+    """
     healths = [registry.store_health for registry in ledger.registries]
     healths = [health for health in healths if health.connection not in (Connection.NONE, Connection.CLOSED)]
     if not healths:
         return ()
-    up = all(health.connection is Connection.UP for health in healths)
-    lag = max(health.lag for health in healths)
+    up = all(health.connection is not Connection.DOWN for health in healths)
+    lag = max(health.lag if health.connection is not Connection.STARTING else 0.0 for health in healths)
     workers = max(health.workers for health in healths)
     # Who is cut off does not know: what it last saw would be told for as long as the store is away.
     disagreeing = max(health.disagreeing if health.connection is Connection.UP else 0 for health in healths)
