@@ -140,7 +140,20 @@ def test_answers_that_plans_have_room_for_are_told_before_any_is_given(make: Mak
     assert ledger.degraded() == {**zeros, ("stock", "json"): 1}
     assert registry.degraded.counts() == {("stock", "json"): 1}
     registry.degraded.forget()
-    assert ledger.degraded() == zeros
+    assert ledger.degraded() == {**zeros, ("stock", "json"): 1}
+
+
+def test_answers_stay_counted_when_another_registry_takes_over(make: Make):
+    """A settings module that is loaded anew makes new registries: the sum of both is told, as for calls."""
+    old, new = make(stock={}), make(stock={})
+    ledger = Ledger(old)
+    for registry, answers in ((old, 5), (new, 3)):
+        for _ in range(answers):
+            registry.degraded.note("stock", "stale")
+    assert ledger.degraded()["stock", "stale"] == 5
+    ledger.remove(old)
+    ledger.add(new)
+    assert ledger.degraded()["stock", "stale"] == 8
 
 
 def test_an_origin_that_lost_its_place_keeps_its_counts(make: Make, monkeypatch):

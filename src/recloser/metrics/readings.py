@@ -7,7 +7,7 @@ sum of all that was ever seen counted under it.
 from __future__ import annotations
 
 from _thread import RLock
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from operator import add
 from typing import Final, NamedTuple
@@ -126,13 +126,15 @@ class Ledger:
 
     def degraded(self) -> dict[tuple[str, str], int]:
         """Count degraded answers by label and strategy, also those that a plan has room for and nobody got yet."""
-        counts = {(label, ALWAYS_THERE): 0 for label in list(self._totals)}
-        for registry in self.registries:
-            given = {**registry.degraded.expected, **registry.degraded.counts()}
-            for (breaker, strategy), number in given.items():
-                key = self._label(breaker), strategy
-                counts[key] = counts.get(key, 0) + number
-        return counts
+        with self._lock:
+            for registry in self.registries:
+                now, before = registry.degraded.counts(), self._answered.get(registry, {})
+                for (breaker, strategy), number in (*registry.degraded.expected.items(), *now.items()):
+                    key = self._label(breaker), strategy
+                    more = max(0, number - before.get((breaker, strategy), 0))
+                    self._degraded[key] = self._degraded.get(key, 0) + more
+                self._answered[registry] = now
+            return {(label, ALWAYS_THERE): 0 for label in self._totals} | self._degraded
 
     def _label(self, name: str) -> str:
         if name in self._totals or name in self._origins or self._is_declared(name):
@@ -161,6 +163,8 @@ class Ledger:
         self._origins: set[str] = set()
         self._totals: dict[str, Totals] = {}
         self._seen: WeakKeyDictionary[CircuitBreaker, Totals] = WeakKeyDictionary()
+        self._degraded: dict[tuple[str, str], int] = {}
+        self._answered: WeakKeyDictionary[Registry, Mapping[tuple[str, str], int]] = WeakKeyDictionary()
 
     def before_fork(self) -> None:
         """Nothing of a child's depends on what is half done here."""
