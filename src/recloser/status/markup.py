@@ -201,9 +201,7 @@ def agreement_text(agreed: Mapping[str, Any]) -> str:
     """Tell how many workers agree. Those that were not heard since a change are no disagreement."""
     workers, agree, pending = agreed["workers"], agreed["agree"], agreed["pending"]
     differ = workers - agree - pending
-    told = [f"{agree} of {workers} {'follow so far' if pending and not differ else 'agree'}"]
-    if pending:
-        told.append(f"{pending} not heard yet")
-    if differ:
-        told.append(f"{differ} differ")
-    return ", ".join(told)
+    if not differ:
+        return f"{agree} of {workers} {'so far' if pending else 'agree'}"
+    unheard = f", {pending} not heard yet" if pending else ""
+    return f"{agree} of {workers} agree{unheard}, {differ} differ"
