@@ -351,6 +351,18 @@ def test_what_a_test_raises_passes_through_and_everything_is_given_back(shared: 
     assert shared.state == "closed"
 
 
+def test_what_outlives_its_test_changes_nothing(shared: CircuitBreaker):
+    """A fixture torn down too late meets an error, and what it undoes then is as new already."""
+    with isolated() as held:
+        held.open(shared)
+        late = held.half_open(shared)
+    late.undo()
+    assert shared.state == "closed"
+    for ask_late in (held.open, held.snapshot, lambda name: held.inject(name, OSError)):
+        with pytest.raises(RuntimeError, match="their test is over"):
+            ask_late("shared")
+
+
 def test_breakers_are_held_by_one_at_a_time(breakers: Breakers, depot: CircuitBreaker):
     """A block within a test that has the fixture would give them back too early."""
     with pytest.raises(RuntimeError, match="held already"), isolated():

@@ -43,6 +43,10 @@ class Change:
         while self._undo:
             self._undo.pop()()
 
+    def forget(self) -> None:
+        """Leave nothing to restore: the test is over, and everything is as new."""
+        self._undo.clear()
+
     def __enter__(self) -> Self:
         return self
 
@@ -67,6 +71,7 @@ class Breakers:
         self.clock = Clock()
         self.events: list[Event] = []
         self._answers = Answers(self.clock)
+        self._changes: list[Change] = []
         self._deaf: Callable[[], None] | None = None
 
     def open(self, breaker: str | CircuitBreaker) -> Change:
@@ -77,7 +82,7 @@ class Breakers:
 
         Raises:
             LookupError: There is no such breaker.
-            RuntimeError: A fleet leads it.
+            RuntimeError: A fleet leads it, or the test is over.
         """
         return self._place(breaker, State.OPEN)
 
@@ -104,7 +109,7 @@ class Breakers:
 
         Raises:
             LookupError: There is no such breaker.
-            RuntimeError: A fleet leads it.
+            RuntimeError: A fleet leads it, or the test is over.
             ValueError: There is neither an error nor a latency, or they are none.
         """
         if not (math.isfinite(latency) and latency >= 0) or not (
@@ -120,7 +125,7 @@ class Breakers:
             faults = rig_of(driver).faults
             faults.append(fault)
             undo.append(partial(_forget, faults, fault))
-        return Change(undo)
+        return self._changed(undo)
 
     def state(self, breaker: str | CircuitBreaker) -> State:
         """Return a breaker's state; arguments and errors as of `snapshot`."""
@@ -134,7 +139,7 @@ class Breakers:
 
         Raises:
             LookupError: There is no such breaker, or several have the name.
-            RuntimeError: A fleet leads it.
+            RuntimeError: A fleet leads it, or the test is over.
         """
         found = self._found(breaker)
         if len(found) > 1:
@@ -167,6 +172,9 @@ class Breakers:
         """Give all breakers back, as new again, and forget the results and responses that were kept."""
         assert self._deaf is not None  # noqa: S101 - it began
         self._deaf()
+        self._deaf = None
+        for change in self._changes:
+            change.forget()
         for driver in living.everyone():
             if is_rigged(driver):
                 unrig(driver)
@@ -178,9 +186,18 @@ class Breakers:
             rig(driver, self.clock, self.events.append)
 
     def _place(self, breaker: str | CircuitBreaker, state: State) -> Change:
-        return Change([place(driver, state) for driver in self._found(breaker)])
+        return self._changed([place(driver, state) for driver in self._found(breaker)])
+
+    def _changed(self, undo: list[Callable[[], object]]) -> Change:
+        change = Change(undo)
+        self._changes.append(change)
+        return change
 
     def _found(self, breaker: str | CircuitBreaker) -> list[Driver]:
+        if self._deaf is None:
+            raise RuntimeError(
+                "the breakers are not held: their test is over, or `isolated()` was not entered"
+            )
         if isinstance(breaker, str):
             _make_djangos()
             name = breaker
