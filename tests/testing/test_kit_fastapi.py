@@ -62,6 +62,13 @@ def test_the_body_is_what_the_public_gets(breakers: Breakers):
     assert answer.json().keys() == {"type", "title", "status", "detail"}
 
 
+def test_when_to_come_back_is_told_exactly(breakers: Breakers):
+    """Without the jitter that spreads those who obey it."""
+    breakers.open("prices")
+    breakers.clock.advance(9)
+    assert {client.get("/prices").headers["retry-after"] for _ in range(20)} == {"21"}
+
+
 def test_what_is_not_degraded_fails_the_test(breakers: Breakers):
     """The assertion says what it found instead."""
     with pytest.raises(AssertionError, match="application's own: 200"):

@@ -18,7 +18,8 @@ class Cache(Protocol):
 caches: Final[weakref.WeakSet[Cache]] = weakref.WeakSet()
 hearers: Final[list[Callable[[Cache], object]]] = []  # are told of every new cache
 
-# While not empty, a degraded answer names its strategy and its breaker in its header, whatever else it may tell.
+# While not empty, a degraded answer names its strategy and its breaker in its header, whatever else it may tell, and
+# its `Retry-After` has no jitter.
 named_for: Final[set[object]] = set()
 
 
