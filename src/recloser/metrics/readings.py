@@ -218,11 +218,11 @@ def _tell(reading: Reading, snapshot: Snapshot) -> None:
 
 def gauges(reading: Reading) -> tuple[tuple[Metric, float, float], ...]:
     """Tell a label's gauges, each with its rank: of several workers' values the one of the highest rank counts."""
-    severity = STATE_SEVERITY[reading.state] * RANK + reading.elapsed
+    severity = STATE_SEVERITY[reading.state] * RANK
     authority = MODE_SEVERITY[reading.mode.mode]
     return (
         (STATE, STATE_NUMBERS[reading.state], severity),
-        (STATE_SECONDS, reading.elapsed, severity),
+        (STATE_SECONDS, reading.elapsed, severity + reading.elapsed),
         (MODE, MODE_NUMBERS[reading.mode.mode], authority),
         (MODE_UNTIL, reading.mode.until or 0.0, authority),
     )
