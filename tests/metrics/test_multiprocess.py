@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from metrics.conftest import Scrape, parsed, value
+from recloser.metrics.merging import Merger
 
 PATIENCE = 15.0  # seconds; no wait is longer
 SCRIPT = Path(__file__).with_name("worker.py")
@@ -179,6 +181,21 @@ def test_all_is_told_as_prometheus_client_would(start: Callable[..., Worker], tm
     assert set(parsed(one("only circuit_breaker_state"))) == {
         ("circuit_breaker_state", frozenset({("service_name", breaker)})) for breaker in ("stock", "payments")
     }
+
+
+def test_a_series_is_told_once_whatever_it_is_described_as(tmp_path: Path):
+    """During an upgrade workers of two releases share the folder: a series that is told twice is no scrape at all."""
+    for place, text in enumerate(("As it was described", "As it is described")):
+        file = MmapedDict(str(tmp_path / f"counter_recloser-{place}.db"))
+        key = mmap_key(
+            "circuit_breaker_opened", "circuit_breaker_opened_total", ["service_name"], ["stock"], text
+        )
+        file.write_value(key, 2.0, 0.0)
+        file.close()
+
+    (family,) = Merger(str(tmp_path)).collect()
+    assert family.type == "counter"
+    assert [(sample.labels, sample.value) for sample in family.samples] == [({"service_name": "stock"}, 4.0)]
 
 
 def test_whoever_comes_next_goes_on_in_a_dead_workers_files(start: Callable[[], Worker], tmp_path: Path):

@@ -32,6 +32,7 @@ class Merger(Collector):
     def __init__(self, directory: str) -> None:
         self._directory = Path(directory)
         self._known: dict[str, _Series] = {}
+        self._series: dict[tuple[str, frozenset[tuple[str, str]]], _Series] = {}
 
     def collect(self) -> Iterable[Family]:
         """Merge everything."""
@@ -45,10 +46,7 @@ class Merger(Collector):
 
     def _families(self, files: Iterable[Path]) -> Iterable[Family]:
         families: dict[str, Family] = {}
-        for key, number in _merged(files).items():
-            series = self._known.get(key)
-            if series is None:
-                series = self._known[key] = _Series(key)
+        for series, number in self._merged(files).items():
             family = families.get(series.metric)
             if family is None:
                 family = families[series.metric] = Family(
@@ -60,38 +58,49 @@ class Merger(Collector):
                 family.samples = _accumulated(family)
         return families.values()
 
+    def _merged(self, files: Iterable[Path]) -> dict[_Series, float]:
+        """Sum up counters; of gauges keep the one of the highest rank."""
+        merged: dict[_Series, float] = {}
+        ranks: dict[_Series, float] = {}
+        for file in files:
+            is_gauge = file.name.startswith("gauge_")
+            with suppress(FileNotFoundError):  # a dead worker's gauges may be buried at any moment
+                for key, number, rank, _ in _read(file):
+                    series = self._known.get(key) or self._learn(key)
+                    if not is_gauge:
+                        merged[series] = merged.get(series, 0.0) + number
+                    elif rank > ranks.get(series, 0.0):
+                        merged[series], ranks[series] = number, rank
+        return merged
+
+    def _learn(self, key: str) -> _Series:
+        metric, name, labels, text = json.loads(key)
+        # Workers of two releases may describe one series in different words.
+        series = self._series.setdefault(
+            (name, frozenset(labels.items())), _Series(metric, name, labels, text)
+        )
+        self._known[key] = series
+        return series
+
 
 class _Series:
-    """What a key in a file says, and the sample that was told of it last."""
+    """What keys in files name, and the sample that was told of it last."""
 
     __slots__ = ("help", "metric", "sample")
 
-    def __init__(self, key: str) -> None:
-        self.metric, name, labels, self.help = json.loads(key)
+    def __init__(self, metric: str, name: str, labels: dict[str, str], text: str) -> None:
+        self.metric = metric
+        self.help = text
         self.sample = Sample(name, labels, 0.0)
 
     def become(self, number: float) -> Sample:
-        if self.sample.value != number:
-            self.sample = Sample(self.sample.name, self.sample.labels, number)
-        return self.sample
+        sample = self.sample  # of two scrapes at once, each tells its own number
+        if sample.value != number:
+            sample = self.sample = Sample(sample.name, sample.labels, number)
+        return sample
 
 
 _KINDS: Final = {metric.name: metric.kind for metric in METRICS}
-
-
-def _merged(files: Iterable[Path]) -> dict[str, float]:
-    """Sum up counters; of gauges keep the one of the highest rank."""
-    merged: dict[str, float] = {}
-    ranks: dict[str, float] = {}
-    for file in files:
-        is_gauge = file.name.startswith("gauge_")
-        with suppress(FileNotFoundError):  # a dead worker's gauges may be buried at any moment
-            for key, number, rank, _ in _read(file):
-                if not is_gauge:
-                    merged[key] = merged.get(key, 0.0) + number
-                elif rank > ranks.get(key, 0.0):
-                    merged[key], ranks[key] = number, rank
-    return merged
 
 
 def _read(file: Path) -> Iterable[tuple[str, float, float, int]]:
