@@ -15,6 +15,8 @@ from recloser import Registry
 from recloser.core.events import FleetChanged, ModeChanged, StateChanged
 from recloser.stores.health import Connection
 from recloser.stores.operations import Flush, Lease, Settle
+from recloser.stores.protocol import StoreError
+from recloser.stores.rounds import BATCH
 from recloser.stores.wakeup import Wakeup
 
 
@@ -663,6 +665,35 @@ def test_no_outcome_of_another_epoch_is_counted(tmp_path):
         fleet.pass_time(0.3)
 
         assert fleet.states == ["closed", "closed"]
+
+
+def test_what_many_breakers_have_to_tell_goes_in_batches(tmp_path, monkeypatch):
+    """None holds up a store for long, nor another worker; of one that fails nothing is lost that must be told."""
+    with alone(tmp_path, 1) as fleet:
+        cable, sizes = fleet[0].cable, []
+        names = [f"b-{number}" for number in range(2 * BATCH + 50)]
+        with Registry({"BREAKERS": {name: {} for name in names}}, store=cable, clock=fleet.time) as registry:
+            registry._hub.begun = True
+            registry._hub.step()
+            for name in names:
+                registry[name].force_open(by="ann", reason="x")
+            exchange = cable.exchange
+
+            def once(operations):
+                sizes.append(len(operations))
+                if len(sizes) == 2:
+                    raise StoreError("the answer was lost")
+                return exchange(operations)
+
+            monkeypatch.setattr(cable, "exchange", once)
+            registry._hub.step()
+            fleet.time.now += 1
+            registry._hub.step()
+
+            assert sizes[:2] == [BATCH, BATCH]
+            assert max(sizes) == BATCH
+            view = cable.view()
+            assert {view.breakers[name].record.override.by for name in names} == {"ann"}
 
 
 def test_before_the_first_sync_a_worker_is_closed(fleet: Fleet):

@@ -13,6 +13,7 @@ from redis.exceptions import ResponseError
 from recloser.core.state import Epoch, Mode, State
 from recloser.stores.operations import Chance, Flush, new_tag
 from recloser.stores.protocol import StoreError
+from recloser.stores.redis import BREAKERS
 from recloser.stores.view import Belief, Worker
 from stores.fleet import NO_WINDOW, TERMS, Member
 from stores.servers import KINDS, free_port, until
@@ -340,3 +341,21 @@ def test_the_view_of_a_large_fleet_is_one_round_trip(server, open_store):
         )  # it may have to be told first
     assert len(view.breakers) == 200
     assert [len(heard.worker.beliefs) for heard in view.workers] == [200] * 8
+
+
+def test_a_view_of_more_than_that_is_read_piece_by_piece(server, open_store):
+    """The server does nothing else while it answers, and none of its answers may take as long as its time-out."""
+    store = open_store(server.url, "huge")
+    names = [f"breaker-{number}:é" for number in range(2 * BREAKERS + 50)]
+    for start in range(0, len(names), 150):
+        some = names[start : start + 150]
+        store.exchange([Flush(name, "w", TERMS, Chance(new_tag()), Epoch(0, 0), 10) for name in some])
+    ann = Member(store, "ann", NO_WINDOW)
+    ann.beat()
+    with server.client() as client:
+        client.config_resetstat()
+        view = store.view()
+        assert client.info("commandstats")["cmdstat_evalsha"]["calls"] in (3, 4)
+    assert set(view.breakers) == set(names)
+    assert {shared.calls for shared in view.breakers.values()} == {10}
+    assert [heard.worker.id for heard in view.workers] == ["ann"]

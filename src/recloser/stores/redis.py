@@ -19,6 +19,7 @@ from recloser.stores.view import FleetView, Reports, Worker, worker_to_text
 ALIVE: Final = 6.0  # seconds after its last heartbeat for which a worker counts in a quorum
 REMEMBERED: Final = 60  # and is listed
 TRANSITIONS: Final = 500
+BREAKERS: Final = 200  # that are read at once: a server does nothing else meanwhile
 POLL_BESIDE_NEWS: Final = 1.0  # seconds; a message may be lost, and nobody says so
 POLL_WITHOUT_NEWS: Final = 0.1
 GRACE: Final = 0.05  # seconds for a message to arrive after the answer to what it tells of
@@ -135,12 +136,19 @@ class RedisStore:
             self._commands.run("leave", [self._keys.workers, self._keys.beats], [worker_id])
 
     def view(self, transitions: int = 100) -> FleetView:
-        """Read the whole fleet in one round trip."""
+        """Read the whole fleet: in one round trip, where its breakers are not so many that the server was held up."""
         keys = self._keys
+        read = [keys.names, keys.transitions, keys.workers, keys.beats]
+        arguments = [keys.of_breakers, transitions, BREAKERS, self._now()]
         with self._answering():
-            read = [keys.names, keys.transitions, keys.workers, keys.beats]
-            told = self._commands.run("view", read, [keys.of_breakers, transitions, self._now()])
-            return wire.fleet_view(told, self._reports)
+            told = self._commands.run("view", read, arguments)
+            view, more = wire.fleet_view(told, self._reports)
+            breakers = dict(view.breakers)
+            for start in range(0, len(more), BREAKERS):
+                names = more[start : start + BREAKERS]
+                (rest,) = self._commands.run("view", read, [*arguments, *names])
+                breakers |= wire.shared_breakers(json.loads(rest)[1])
+            return view._replace(breakers=breakers)
 
     def close(self) -> None:
         """Let go of both connections."""

@@ -107,15 +107,21 @@ def records(wires: list[Any]) -> dict[str, Record]:
     return {unquote(name): from_wire(record) for name, record in wires}
 
 
-def fleet_view(told: list[bytes], reports: Reports) -> FleetView:
-    """Read the fleet."""
-    now, breakers, transitions = json.loads(told[0])
-    return FleetView(
+def fleet_view(told: list[bytes], reports: Reports) -> tuple[FleetView, list[str]]:
+    """Read the fleet, and the escaped names of breakers that are yet to be asked for."""
+    now, breakers, more, transitions = json.loads(told[0])
+    view = FleetView(
         float(now),
-        {unquote(name): _shared(record, rest) for name, record, rest in breakers},
+        shared_breakers(breakers),
         reports.heard((text.decode(), float(ago)) for text, ago in zip(told[1::2], told[2::2], strict=True)),
         [_transition(*text.split(" ", 1)) for text in transitions],
     )
+    return view, more
+
+
+def shared_breakers(wires: list[Any]) -> dict[str, Shared]:
+    """Read what is stored of breakers, by name."""
+    return {unquote(name): _shared(record, rest) for name, record, rest in wires}
 
 
 def _transition(revision: str, text: str) -> Any:

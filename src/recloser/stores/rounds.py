@@ -23,6 +23,7 @@ from recloser.stores.view import FleetView, Heard, Worker
 from recloser.stores.worker import Myself
 
 TICK: Final = 0.1  # seconds between flushes of counts
+BATCH: Final = 200  # operations at once: nobody waits long for a store at work on them, nor it for them
 BEAT: Final = 2.0  # seconds between heartbeats
 BEAT_SOON: Final = 0.5  # seconds after a change by which a worker tells that it follows, at most
 CENSUS: Final = 10.0  # seconds between two looks at what the others believe
@@ -183,17 +184,19 @@ class Rounds:
         if counts:
             self._pace(is_busy=bool(operations) or self._has_worked())
             self._flush_at = now + self._pause
-        if not operations:
-            return
-        sent = self.moment()
+        done = 0
         try:
-            answers = self.store.exchange(operations)
+            while done < len(operations):
+                some = operations[done : done + BATCH]
+                sent = self.moment()
+                answers = self.store.exchange(some)
+                self.take(some, answers.answers, sent, self.noted(answers.now))
+                done += len(some)
         except Exception:  # whatever it is, what an operator did must not be lost by it
-            for link in dict.fromkeys(asked):
-                mine = [operation for operation, own in zip(operations, asked, strict=True) if own is link]
-                link.lost(mine)
+            undone = list(zip(asked[done:], operations[done:], strict=True))
+            for link in dict.fromkeys(asked[done:]):
+                link.lost([operation for own, operation in undone if own is link])
             raise
-        self.take(operations, answers.answers, sent, self.noted(answers.now))
 
     def take(
         self, operations: Sequence[Operation], answers: Sequence[Answer], sent: Moment, moment: Moment

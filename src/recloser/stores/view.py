@@ -134,7 +134,7 @@ class Shared(NamedTuple):
 
 
 class FleetView(NamedTuple):
-    """The fleet as the store sees it, read in one round trip.
+    """The fleet as the store sees it.
 
     Attributes:
         now: The store's clock (seconds).

@@ -1,10 +1,12 @@
--- Read the whole fleet. Returns JSON [now, breakers, transitions], and then for each worker what it tells and how
--- many seconds ago it did, which is not written into the JSON: it is long.
+-- Read the fleet. Returns JSON [now, breakers, names of more breakers, transitions], and then for each worker what it
+-- tells and how many seconds ago it did, which is not written into the JSON: it is long. Asked for breakers by name,
+-- returns JSON [now, breakers] alone.
 --
 -- KEYS  breakers (names by revision), transitions, workers, beats
--- ARGV  prefix of the breakers' keys (of the same slot), how many transitions, a clock for tests or ''
+-- ARGV  prefix of the breakers' keys (of the same slot), how many transitions, how many breakers at once,
+--       a clock for tests or '', and names of breakers
 
-local now = tonumber(ARGV[3])
+local now = tonumber(ARGV[4])
 if not now then
     local time = redis.call('TIME')
     now = tonumber(time[1]) + tonumber(time[2]) / 1e6
@@ -34,8 +36,14 @@ local function shared(entry)
     return json({totals[1], totals[2], totals[3], held.successes, held.expiries, votes, leases})
 end
 
-local breakers, workers, transitions = {}, {}, {}
-for _, name in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+local names, more, breakers, workers, transitions = {unpack(ARGV, 5)}, {}, {}, {}, {}
+local is_rest = #names > 0
+if not is_rest then
+    for index, name in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+        if index <= tonumber(ARGV[3]) then names[index] = name else more[#more + 1] = name end
+    end
+end
+for _, name in ipairs(names) do
     local entry = load_entry(ARGV[1] .. name)
     if entry.exists then
         breakers[#breakers + 1] = '[' .. json(name) .. ',' .. entry.record_text .. ',' .. shared(entry) .. ']'
@@ -43,6 +51,7 @@ for _, name in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
         redis.call('ZREM', KEYS[1], name)
     end
 end
+if is_rest then return {'[' .. json(now) .. ',[' .. table.concat(breakers, ',') .. ']]'} end
 local beats = redis.call('ZRANGE', KEYS[4], 0, -1, 'WITHSCORES')
 for index = 1, #beats, 2 do
     local told = redis.call('HGET', KEYS[3], beats[index])
@@ -54,6 +63,7 @@ end
 for index, told in ipairs(redis.call('LRANGE', KEYS[2], 0, tonumber(ARGV[2]) - 1)) do
     transitions[index] = json(told)
 end
-local head = '[' .. json(now) .. ',[' .. table.concat(breakers, ',') .. '],[' .. table.concat(transitions, ',') .. ']]'
+local head = '[' .. json(now) .. ',[' .. table.concat(breakers, ',') .. '],' .. json(more) ..
+    ',[' .. table.concat(transitions, ',') .. ']]'
 table.insert(workers, 1, head)
 return workers
