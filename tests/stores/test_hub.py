@@ -467,6 +467,25 @@ def test_a_surprise_at_the_farewell_is_logged(fleet: Fleet, caplog):
     assert "not closed" in caplog.text
 
 
+def test_a_store_that_can_only_be_read_is_lost_once(fleet: Fleet, caplog, monkeypatch):
+    """A full disk, or a user without some right: no line in the log for each try, and tries become rare."""
+    tries = []
+
+    def refuse(_worker):
+        tries.append(fleet.time.now)
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(fleet[0].cable, "beat", refuse)
+    fleet.pass_time(30)
+    assert caplog.text.count("the disk is full") == 1
+    assert tries[-1] - tries[-2] > 2
+    assert fleet[0].registry.store_health.connection is Connection.DOWN
+    monkeypatch.undo()
+    fleet.pass_time(6)
+
+    assert fleet[0].registry.store_health.connection is Connection.UP
+
+
 def test_without_the_store_each_leads_itself(fleet: Fleet):
     """The same policies go on locally (E6), and health says so."""
     for member in fleet.members:

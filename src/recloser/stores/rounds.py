@@ -126,6 +126,7 @@ class Rounds:
                 self._beat()  # first: a quorum is counted among those who have been heard
                 self._tell()
                 self._hear()
+                self._reach()
         except StoreError as error:
             self._lose(error)
         except Exception as error:  # whatever it is, breakers must not be left without an answer
@@ -151,13 +152,16 @@ class Rounds:
         news = self.store.news()
         moment = self.noted(news.now) if news is not None else self.moment()
         self.is_connected = True
-        self._failures = 0
         self._beat_at = 0.0
+        self._hear_all({} if news is None else news.records, moment)
+
+    def _reach(self) -> None:
+        """Count as reached: the store lets itself be written to as well as read, unlike one whose disk is full."""
+        self._failures = 0
         if self._health.connection is not Connection.UP:
             logger().info("store %s: reached", self.store.address)
             self.note(Connection.UP)
-        self._hear_all({} if news is None else news.records, moment)
-        self.synced.set()
+            self.synced.set()
 
     def _tell(self) -> None:
         now = self._clock()
