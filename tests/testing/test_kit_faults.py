@@ -282,9 +282,17 @@ def test_what_cannot_be_raised_is_refused_where_it_is_injected(
         breakers.inject(depot, error)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("make", "message"), [(lambda: None, "made None"), (httpx2.HTTPStatusError, "missing 1 required")]
-)
+def test_a_class_that_needs_arguments_is_refused_there_too(breakers: Breakers, depot: CircuitBreaker):
+    """It says which."""
+    with pytest.raises(TypeError, match="missing 1 required"):
+        breakers.inject(depot, httpx2.HTTPStatusError)
+
+
+def broken() -> BaseException:
+    raise TypeError("a mistake in the test")
+
+
+@pytest.mark.parametrize(("make", "message"), [(lambda: None, "made None"), (broken, "a mistake")])
 def test_a_maker_that_makes_no_error_fails_the_test_alone(
     breakers: Breakers, depot: CircuitBreaker, make: Callable[[], BaseException], message: str
 ):

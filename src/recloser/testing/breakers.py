@@ -110,6 +110,7 @@ class Breakers:
         Raises:
             LookupError: There is no such breaker.
             RuntimeError: A fleet leads it, or the test is over.
+            TypeError: The class of an error needs arguments.
             ValueError: There is neither an error nor a latency, or they are none.
         """
         if not (math.isfinite(latency) and latency >= 0) or not (
@@ -228,7 +229,7 @@ def _named(name: str) -> list[Driver]:
 
 def _may_be_raised(error: object) -> bool:
     if isinstance(error, type):
-        return issubclass(error, BaseException)
+        error = error()  # one that needs arguments says so here, not in the middle of the application
     return isinstance(error, BaseException) or callable(error)
 
 
