@@ -11,7 +11,8 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -33,17 +34,20 @@ pytestmark = pytest.mark.skipif(
 class Demo:
     """A running `recloser demo`, recognisable by a mark in the environment of all its processes."""
 
-    def __init__(self, *options: str, stdout: int = subprocess.PIPE) -> None:
+    def __init__(self, *options: str, on_terminal: bool = False) -> None:
         self.mark = uuid4().hex
         self.seen = ""
+        ours, theirs = pty.openpty() if on_terminal else os.pipe()
+        self.output = os.fdopen(ours, "rb")
         self.process = subprocess.Popen(
             [*DEMO, *options],
             env=os.environ | {"RECLOSER_TEST_MARK": self.mark, "COLUMNS": "120"},
             stdin=subprocess.DEVNULL,
-            stdout=stdout,
+            stdout=theirs,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        os.close(theirs)
 
     def alive(self):
         """Ids of the demo's processes, wherever they were adopted; zombies have no environment."""
@@ -58,17 +62,23 @@ class Demo:
 
     def until(self, text: str) -> str:
         """Read output up to a line that contains `text`."""
-        for line in self.process.stdout:
-            self.seen += line.decode()
-            if text in line.decode():
-                return line.decode()
+        for line in self._lines():
+            if text in line:
+                return line
         pytest.fail(f"the demo ended without {text!r}:\n{self.seen}")
 
     def rest(self) -> str:
         """Read output to its end and return all of it."""
-        self.seen += self.process.stdout.read().decode()  # communicate() would pass by what is buffered here
+        for _ in self._lines():
+            pass
         self.process.wait(timeout=WAIT_SECONDS)
         return self.seen
+
+    def _lines(self) -> Iterator[str]:
+        with suppress(OSError):  # a terminal whose other side is closed: Linux says EIO
+            for line in self.output:
+                self.seen += line.decode()
+                yield line.decode()
 
     def wait_until_alive(self, number: int) -> None:
         deadline = time.monotonic() + WAIT_SECONDS
@@ -85,14 +95,15 @@ class Demo:
 
 
 @contextmanager
-def running(*options: str, stdout: int = subprocess.PIPE):
-    demo = Demo(*options, stdout=stdout)
+def running(*options: str, on_terminal: bool = False):
+    demo = Demo(*options, on_terminal=on_terminal)
     try:
         yield demo
     finally:
         for pid in demo.alive():
             os.kill(pid, signal.SIGKILL)
-        demo.process.communicate()
+        demo.process.wait()
+        demo.output.close()
         sys.stdout.write(demo.seen)  # pytest shows it where a test fails
 
 
@@ -105,34 +116,71 @@ def numbers(text: str, label: str) -> list[float]:
 CHECKOUT = {"fastapi": "checkout", "django": "api/checkout"}
 
 
-@pytest.mark.parametrize("app", CHECKOUT)
-def test_the_demo_tells_its_story_and_serves_until_ctrl_c(app):
-    """Without a terminal it prints lines: phases, transitions, the comparison; then the shop stays up."""
-    with running("--app", app, "--seconds", "6", "--serve") as demo:
+@pytest.mark.parametrize(("app", "on_terminal"), [("fastapi", False), ("django", True)])
+def test_the_demo_tells_its_story_and_serves_until_ctrl_c(app, on_terminal, tmp_path, monkeypatch):
+    """Phases, transitions, the comparison; then the shop stays up, and at its end nothing is left of it."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with running("--app", app, "--seconds", "6", "--serve", on_terminal=on_terminal) as demo:
         shop = demo.until("The shop is up at").split()[5]
+        if app == "django":
+            assert_an_operator_gets_in(demo.until("/admin/"))
         control = demo.until("/inventory/hang").split()[3].removesuffix("/inventory/hang")
         demo.until("Ctrl-C")
         text = demo.seen
-        assert httpx2.get(f"{shop}/products/7").status_code == 200
-        httpx2.put(f"{control}/payments/errors").raise_for_status()
-        order = {"product": 7, "quantity": 1}
-        statuses = [httpx2.post(f"{shop}/{CHECKOUT[app]}", json=order).status_code for _ in range(7)]
-        assert 503 in statuses  # of 7 calls one worker gets at least 4, and trips at 3
+        with httpx2.Client(base_url=shop) as visitor:  # one connection, and so one worker
+            assert visitor.get("/products/7").status_code == 200
+            visitor.put(f"{control}/payments/errors").raise_for_status()
+            order = {"product": 7, "quantity": 1}
+            statuses = [visitor.post(CHECKOUT[app], json=order).status_code for _ in range(7)]
+        assert 503 in statuses  # it trips at 3
+        assert list(tmp_path.iterdir())
         demo.process.send_signal(signal.SIGINT)
         assert demo.process.wait(timeout=WAIT_SECONDS) == 0
         assert not demo.alive()
+        assert not list(tmp_path.iterdir())
+    plain = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", text)
+    if on_terminal:
+        assert_it_was_redrawn_in_place(text, plain)
+    else:
+        assert_it_was_told_in_lines(text)
     for title in ("with breakers", "without breakers"):
         for phase in ("HEALTHY", "OUTAGE", "RECOVERY"):
-            assert f"{title}   {phase}" in text
+            assert f"{title}   {phase}" in plain
+    guarded, bare = numbers(plain, "calls to the services while sick")
+    assert guarded * 2 < bare
+    guarded_errors, bare_errors = numbers(plain, "errors")[:2]
+    assert guarded_errors < 50 < 70 < bare_errors  # a busy machine lets the outage begin and end late
+    assert guarded_errors * 2 < bare_errors
+    assert_orders_survived(plain)
+
+
+def assert_an_operator_gets_in(told: str) -> None:
+    """The user that the demo names sees the breakers in the admin."""
+    page, user, password = re.search(r"(http\S+) \(user (\S+), password (\S+)\)", told).groups()
+    with httpx2.Client(follow_redirects=True) as client:
+        login = client.get(page)
+        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', login.text)[1]
+        fields = {"csrfmiddlewaretoken": token, "username": user, "password": password}
+        breakers = client.post(login.url, data=fields, headers={"Referer": str(login.url)})
+        assert breakers.url == page
+        assert "payments" in breakers.text
+        style = re.search(r'href="([^"]+recloser/admin.css)"', breakers.text)[1]
+        assert ".recloser-state" in client.get(httpx2.URL(page).join(style)).text
+
+
+def assert_it_was_told_in_lines(text: str) -> None:
+    """Without a terminal there is a line for each transition, and nothing but text."""
     assert "worker 1  payments: open (3 consecutive failures >= 3)" in text
     assert "worker 2  payments: open (3 consecutive failures >= 3)" in text
     assert re.search(r"inventory: closed \(1 successful probes", text)
-    guarded, bare = numbers(text, "calls to the services while sick")
-    assert guarded * 2 < bare
-    guarded_errors, bare_errors = numbers(text, "errors")[:2]
-    assert guarded_errors < 50 < 80 < bare_errors  # a busy machine lets the outage begin late
     assert "\x1b" not in text
-    assert_orders_survived(text)
+
+
+def assert_it_was_redrawn_in_place(text: str, plain: str) -> None:
+    """With a terminal there are live tables: every breaker in every worker, and what visitors get."""
+    for words in ("worker 1", "worker 2", "reached sick", "half-open", "open, 0.", "The same traffic"):
+        assert words in plain
+    assert "\x1b[1A" in text  # the cursor goes up
 
 
 def assert_orders_survived(text: str) -> None:
@@ -148,29 +196,6 @@ def assert_orders_survived(text: str) -> None:
     assert pace < rate * 3  # few orders, on a busy machine
     assert most <= rate + 4  # as many as may run at once
     assert rate == RATE
-
-
-def test_the_django_demo_lets_an_operator_in(tmp_path, monkeypatch):
-    """While it serves, the user that it names sees the breakers in the admin; its database ends with it."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    with running("--app", "django", "--seconds", "4", "--serve") as demo:
-        page, user, password = re.search(
-            r"(http\S+) \(user (\S+), password (\S+)\)", demo.until("/admin/")
-        ).groups()
-        demo.until("Ctrl-C")
-        with httpx2.Client(follow_redirects=True) as client:
-            login = client.get(page)
-            token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', login.text)[1]
-            fields = {"csrfmiddlewaretoken": token, "username": user, "password": password}
-            breakers = client.post(login.url, data=fields, headers={"Referer": str(login.url)})
-            assert breakers.url == page
-            assert "payments" in breakers.text
-            style = re.search(r'href="([^"]+recloser/admin.css)"', breakers.text)[1]
-            assert ".recloser-state" in client.get(httpx2.URL(page).join(style)).text
-        assert list(tmp_path.iterdir())
-        demo.process.send_signal(signal.SIGINT)
-        assert demo.process.wait(timeout=WAIT_SECONDS) == 0
-        assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -260,43 +285,6 @@ def test_a_demo_with_a_store_needs_time(capsys):
     """A lease must fit into the outage."""
     assert main(["demo", "--store", "sqlite", "--seconds", "8"]) == 1
     assert "at least 16" in capsys.readouterr().err
-
-
-def test_on_a_terminal_the_demo_redraws_in_place_and_ends_by_itself():
-    """With a terminal it shows live tables: every breaker in every worker, and what visitors get."""
-    ours, theirs = pty.openpty()
-    try:
-        with running("--seconds", "4", stdout=theirs) as demo:
-            os.close(theirs)
-            text = read_terminal(ours)
-            assert demo.process.wait(timeout=WAIT_SECONDS) == 0
-            assert not demo.alive()
-    finally:
-        os.close(ours)
-    plain = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", text)
-    for words in (
-        "worker 1",
-        "worker 2",
-        "reached sick",
-        "half-open",
-        "open, 0.",
-        "The same traffic",
-    ):
-        assert words in plain
-    assert plain != text
-
-
-def read_terminal(terminal: int) -> str:
-    pieces = []
-    while True:
-        try:
-            piece = os.read(terminal, 65536)
-        except OSError:  # the other side is closed: Linux says EIO
-            break
-        if not piece:
-            break
-        pieces.append(piece)
-    return b"".join(pieces).decode()
 
 
 @pytest.mark.parametrize("app", CHECKOUT)
