@@ -17,6 +17,7 @@ class Effort:
         imports: Interpreters started for each import.
         trips: How often a fleet is tripped.
         hang: How long a fleet is watched (seconds).
+        workers: Most processes of a fleet.
     """
 
     rounds: int
@@ -26,6 +27,7 @@ class Effort:
     imports: int
     trips: int = 60
     hang: float = 3.0
+    workers: int = 8
 
 
 FULL = Effort(rounds=150, loop=0.003, calls=100_000, breakers=1_000, imports=40)

@@ -101,7 +101,7 @@ class Hand:
 
 
 @contextmanager
-def crew(store: str, size: int = WORKERS, breakers: int = 0) -> Iterator[list[Hand]]:
+def crew(store: str, size: int, breakers: int = 0) -> Iterator[list[Hand]]:
     hands = [Hand(store, breakers) for _ in range(size)]
     try:
         for hand in hands:
@@ -155,14 +155,15 @@ class PropagationCase:
 
     def measure(self, effort: Effort) -> None:
         self.taken = []
-        with STORES[self.kind]() as (store, _), crew(store) as hands:
+        size = min(WORKERS, effort.workers)
+        with STORES[self.kind]() as (store, _), crew(store, size) as hands:
             for hand in hands:
                 hand.ask("work")
             time.sleep(0.3)
             for turn in range(effort.trips):
                 for hand in hands:
                     hand.ask("forget")
-                tripper = hands[turn % WORKERS]
+                tripper = hands[turn % size]
                 opened = tripper.ask("trip")
                 for other in hands:
                     if other is not tripper:
@@ -218,7 +219,8 @@ class LoadCase:
     server: float = 0.0
 
     def measure(self, effort: Effort) -> None:
-        with valkey() as (store, pid), crew(store, WORKERS, breakers=50) as hands:
+        size = min(WORKERS, effort.workers)
+        with valkey() as (store, pid), crew(store, size, breakers=50) as hands:
             for hand in hands:
                 hand.ask("work")
             time.sleep(0.5)

@@ -26,17 +26,17 @@ class SnapshotCase:
     timed: list[Row] = field(default_factory=list)
 
     def measure(self, effort: Effort) -> None:
-        size = min(BREAKERS, effort.breakers)
+        size, workers = min(BREAKERS, effort.breakers), min(WORKERS, effort.workers)
         with (
             STORES[self.kind]() as (store, _),
-            crew(store, WORKERS - 1, breakers=size - 1),
+            crew(store, workers - 1, breakers=size - 1),
             Registry(declaration(store, size - 1)) as own,
         ):
             if not own.ready(PATIENCE):
                 raise RuntimeError(str(own.store_health))
             for breaker in own.values():
                 breaker.call(abs, 1)
-            _until(lambda: _is_whole(own, size))
+            _until(lambda: _is_whole(own, workers, size))
             looking = {"snapshot": snapshot, "own": own}
             budget = Budget("<", 20_000)
             look = Candidate(
@@ -54,10 +54,10 @@ def snapshots() -> list[SnapshotCase]:
     return [SnapshotCase(kind) for kind in STORES]
 
 
-def _is_whole(registry: Registry, size: int) -> bool:
+def _is_whole(registry: Registry, workers: int, size: int) -> bool:
     fleet = registry.fleet(PATIENCE)
     told = [heard.worker.beliefs for heard in fleet.workers] if fleet is not None else []
-    return len(told) == WORKERS and all(len(beliefs) == size for beliefs in told)
+    return len(told) == workers and all(len(beliefs) == size for beliefs in told)
 
 
 def _rest() -> None:

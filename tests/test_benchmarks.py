@@ -11,7 +11,7 @@ from benchmarks.effort import Effort
 from benchmarks.rows import Budget, Row
 from benchmarks.timing import Candidate, TimedCase
 
-TINY = Effort(rounds=2, loop=0.0001, calls=50, breakers=5, imports=1, trips=2, hang=0.1)
+TINY = Effort(rounds=2, loop=0.0001, calls=50, breakers=5, imports=1, trips=2, hang=0.1, workers=2)
 
 
 def use(function, peer):
