@@ -501,6 +501,27 @@ def test_without_the_store_each_leads_itself(fleet: Fleet):
     assert fleet[0].state == "closed"
 
 
+def test_health_tells_what_stands_in_the_way_now(fleet: Fleet):
+    """The file was deleted, and then the folder is open to others: who mends it must hear of the latter."""
+    folder = fleet.folder / "fleet"
+    for found in folder.iterdir():
+        found.unlink()
+    fleet.pass_time(2.1)
+    folder.chmod(0o777)
+    for found in folder.iterdir():
+        found.unlink()
+    fleet.pass_time(6)
+    health = fleet[0].registry.store_health
+    assert (health.connection, "chmod 700" in health.error) == (Connection.DOWN, True)
+    since = health.since
+    fleet.pass_time(6)
+    assert fleet[0].registry.store_health.since == since
+    folder.chmod(0o700)
+    fleet.pass_time(6)
+
+    assert fleet[0].registry.store_health.connection is Connection.UP
+
+
 def test_rates_are_judged_here_while_the_store_is_lost(tmp_path):
     """Local judgement takes over for time windows too (E6)."""
     with alone(tmp_path, 1, failure_threshold=None, failure_rate_threshold=0.5, minimum_calls=4) as fleet:

@@ -273,6 +273,9 @@ class Rounds:
         if self._health.connection is not Connection.DOWN:
             logger().warning("store %s: lost (%s); breakers lead themselves", self.store.address, error)
             self.note(Connection.DOWN, str(error))
+        elif self._health.error != str(error):  # what stands in the way now is what somebody can mend
+            logger().info("store %s: still lost (%s)", self.store.address, error)
+            self._health = replace(self._health, error=str(error))
         pause = min(RETRY_LAST, RETRY_FIRST * 2 ** min(self._failures, 16))
         self._failures += 1
         self._retry_at = self._clock() + pause * (0.5 + self._random() / 2)
