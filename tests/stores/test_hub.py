@@ -736,6 +736,30 @@ def test_what_many_breakers_have_to_tell_goes_in_batches(tmp_path, monkeypatch):
             assert {view.breakers[name].record.override.by for name in names} == {"ann"}
 
 
+def test_what_was_not_sent_yet_is_not_lost(tmp_path, monkeypatch):
+    """Counts under way are dropped with a store that fails (D6), not those of a batch whose turn had not come."""
+    with alone(tmp_path, 1) as fleet:
+        cable, settings = fleet[0].cable, {"failure_rate_threshold": 0.5}
+        names = [f"b-{number}" for number in range(BATCH + 50)]
+        breakers = dict.fromkeys(names, settings)
+        with Registry({"BREAKERS": breakers}, store=cable, clock=fleet.time) as registry:
+            registry._hub.begun = True
+            registry._hub.step()
+            for name in names:
+                registry[name].call(int)
+            cable.loses_answers = True
+            fleet.time.now += 1
+            registry._hub.step()
+            cable.loses_answers = False
+            cable.sent.clear()
+            fleet.time.now += 1
+            registry._hub.step()
+
+            told = [operation.breaker for operation in cable.sent if isinstance(operation, Flush)]
+            assert told == names[BATCH:]
+            assert {shared.calls for name, shared in cable.view().breakers.items() if name != NAME} == {1}
+
+
 def test_before_the_first_sync_a_worker_is_closed(fleet: Fleet):
     """It serves at once, and learns within its first round what the fleet knows (E7)."""
     fleet.trip(0)

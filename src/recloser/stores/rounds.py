@@ -23,7 +23,7 @@ from recloser.stores.view import FleetView, Heard, Worker
 from recloser.stores.worker import Myself
 
 TICK: Final = 0.1  # seconds between flushes of counts
-BATCH: Final = 200  # operations at once: nobody waits long for a store at work on them, nor it for them
+BATCH: Final = 200  # breakers at once: nobody waits long for a store at work on them, nor it for them
 BEAT: Final = 2.0  # seconds between heartbeats
 BEAT_SOON: Final = 0.5  # seconds after a change by which a worker tells that it follows, at most
 CENSUS: Final = 10.0  # seconds between two looks at what the others believe
@@ -173,7 +173,6 @@ class Rounds:
         dirty: set[str] = set()
         while self.dirty:  # not another set: a caller may be about to add to this one
             dirty.add(self.dirty.pop())
-        operations: list[Operation] = []
         asked: list[Link] = []
         living = self._living()  # and to live until all is answered
         for link, driver in living:
@@ -182,25 +181,31 @@ class Rounds:
                 link.heard(self._records.get(link.name, UNKNOWN), self.moment(), self.worker)
             has_counted = counts and link.counts_always and driver.look(machine.has_counted)
             if has_counted or link.name in dirty or (is_due and link.due() <= now):
-                told = link.operations(self.worker, now, counts=counts)
-                operations += told
-                asked += [link] * len(told)
+                asked.append(link)
         if counts:
-            self._pace(is_busy=bool(operations) or self._has_worked())
+            self._pace(is_busy=bool(asked) or self._has_worked())
             self._flush_at = now + self._pause
-        done = 0
+        for start in range(0, len(asked), BATCH):
+            self._tell_of(asked[start : start + BATCH], now, counts=counts)
+
+    def _tell_of(self, links: Sequence[Link], now: float, *, counts: bool) -> None:
+        """Tell what some have to tell. What the others have is not taken from them before its turn: it may be lost."""
+        told = [
+            (link, operation)
+            for link in links
+            for operation in link.operations(self.worker, now, counts=counts)
+        ]
+        operations = [operation for _, operation in told]
+        if not operations:
+            return
+        sent = self.moment()
         try:
-            while done < len(operations):
-                some = operations[done : done + BATCH]
-                sent = self.moment()
-                answers = self.store.exchange(some)
-                self.take(some, answers.answers, sent, self.noted(answers.now))
-                done += len(some)
+            answers = self.store.exchange(operations)
         except Exception:  # whatever it is, what an operator did must not be lost by it
-            undone = list(zip(asked[done:], operations[done:], strict=True))
-            for link in dict.fromkeys(asked[done:]):
-                link.lost([operation for own, operation in undone if own is link])
+            for link in links:
+                link.lost([operation for own, operation in told if own is link])
             raise
+        self.take(operations, answers.answers, sent, self.noted(answers.now))
 
     def take(
         self, operations: Sequence[Operation], answers: Sequence[Answer], sent: Moment, moment: Moment
