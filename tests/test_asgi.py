@@ -770,14 +770,15 @@ async def test_an_accepted_websocket_is_not_refused(registry):
 
 
 async def test_start_and_end_of_the_application_are_heard(registry):
-    """`on_start` before the first request, once; the registry is closed at the end."""
+    """`on_start` before the first request, once; the registry is open meanwhile and closed at the end, each time."""
     started, heard = [], []
-    registry.add_listener(heard.append)
+    registry.open = lambda: heard.append("open")
+    registry.close = lambda: heard.append("close")
 
     async def app(scope, receive, send):
         if scope["type"] == "lifespan":
             await send({"type": "lifespan.startup.complete"})
-            assert started == [1]
+            assert (started, heard[-1]) == ([1], "open")
             await send({"type": "lifespan.shutdown.complete"})
         else:
             await respond(send)
@@ -789,9 +790,9 @@ async def test_start_and_end_of_the_application_are_heard(registry):
         "lifespan.shutdown.complete",
     ]
     await ask(middleware)
+    await ask(middleware, kind="lifespan")
     assert started == [1]
-    open_circuit(registry)
-    assert heard == []
+    assert heard == ["open", "close"] * 2
 
 
 async def test_without_a_lifespan_the_first_request_starts(registry):

@@ -19,6 +19,7 @@ from recloser import ConfigurationError, Mode, Policy, State, StateChanged
 from recloser import registry as registry_module
 from recloser.config import from_mapping
 from recloser.registry import MAX_ORIGINS, Registry, UnknownBreakerError
+from recloser.stores import hub as hub_module
 
 DECLARED = {
     "DEFAULTS": {"failure_threshold": 1, "recovery_jitter": 0},
@@ -398,8 +399,8 @@ def test_listeners_and_displaced_breakers(few):
     assert [event.new for event in heard if isinstance(event, StateChanged)] == [State.CLOSED]
 
 
-def test_close_ends_listening(registry):
-    """Closing removes the registry's listeners, may be repeated, and leaves the breakers working."""
+def test_a_closed_registry_goes_on_alone(registry):
+    """Closing may be repeated, and leaves breakers and listeners as they are: the last calls of a process are told too."""
     heard = []
     registry.add_listener(heard.append)
 
@@ -408,18 +409,61 @@ def test_close_ends_listening(registry):
     trip(registry["payments"])
     trip(registry.for_origin("a:1"))
 
-    assert heard == []
+    assert [event.breaker for event in heard] == ["payments", "a:1"]
 
 
-def test_a_registry_is_a_context():
-    """Leaving the block closes the registry, also on an error, which is not swallowed."""
-    heard, registry = [], Registry(DECLARED)
-    registry.add_listener(heard.append)
-    with pytest.raises(ZeroDivisionError), registry:
-        1 / 0  # noqa: B018
-    trip(registry["payments"])
+def test_a_registry_is_a_context_again_and_again(tmp_path):
+    """Leaving the block closes the registry, also on an error, which is not swallowed; the next block opens it."""
+    registry = Registry({**DECLARED, "STORE": f"sqlite://{tmp_path}/fleet/store.db"})
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError), registry:
+            assert registry.ready(30)
+            assert registry.store_health.connection == "up"
+            assert len(registry.fleet(30).workers) == 1
+            1 / 0  # noqa: B018
+        assert registry.store_health.connection == "closed"
+        assert not [thread for thread in threading.enumerate() if thread.name == "recloser-hub"]
 
-    assert heard == []
+
+def test_what_an_operator_did_while_a_registry_was_closed_reaches_the_fleet(tmp_path):
+    """It comes back as after an outage."""
+    declared = {**DECLARED, "STORE": f"sqlite://{tmp_path}/fleet/store.db"}
+    registry, other = Registry(declared), Registry(declared)
+    with registry, other:
+        assert registry.ready(30)
+        assert other.ready(30)
+        registry.close()
+        registry["payments"].force_open(by="ann", reason="migration")
+        assert other["payments"].mode.mode is Mode.AUTO
+        registry.open()
+        assert registry.ready(30)
+        deadline = time.monotonic() + 30
+        while other["payments"].mode.mode is Mode.AUTO and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+        assert other["payments"].mode.by == "ann"
+
+
+def test_a_hub_that_hangs_in_its_store_is_not_begun_twice(tmp_path, caplog, monkeypatch):
+    """Two threads must not speak through one connection: the registry stays closed, and the log says so."""
+    monkeypatch.setattr(hub_module, "FAREWELL", 0.01)
+    registry = Registry({**DECLARED, "STORE": f"sqlite://{tmp_path}/fleet/store.db"})
+    assert registry.ready(30)
+    go_on = threading.Event()
+    answer = threading.Thread(target=registry._hub.ask, args=(lambda _: go_on.wait(30), 30))
+    answer.start()
+    while registry._hub._requests:
+        time.sleep(0.001)
+    registry.close()
+    registry.open()
+    assert registry.store_health.connection == "closed"
+    assert "still hangs" in caplog.text
+
+    go_on.set()
+    answer.join()
+    registry._hub._thread.join(30)
+    with registry:
+        assert registry.ready(30)
 
 
 # -- threads and forks ---------------------------------------------------------------------------------------

@@ -70,7 +70,10 @@ class CircuitBreakerMiddleware:
         elif kind == "websocket":
             exchange = WebSocketExchange(self.responder, self._facts, scope, send)
         else:
-            await self.app(scope, receive, self._watched(send) if kind == "lifespan" else send)
+            if kind == "lifespan":  # perhaps not the first one: tests enter an application again and again
+                self.responder.registry.open()
+                send = self._watched(send)
+            await self.app(scope, receive, send)
             return
         if self._on_start is not None:
             self._start()

@@ -280,7 +280,7 @@ class Registry(Mapping[str, CircuitBreaker]):
         in_fleet = self.store_health.connection == "up"
         return steer(order, None if in_fleet and name not in self else self[name], self._hub, expected)
 
-    # -- listeners -----------------------------------------------------------------------------------------
+    # -- listeners, and its life ---------------------------------------------------------------------------
 
     def add_listener(self, listener: Listener) -> Callable[[], None]:
         """Send every event of every breaker, present and future, to `listener`; the function returned ends that."""
@@ -298,14 +298,18 @@ class Registry(Mapping[str, CircuitBreaker]):
                 if token in slot.silence:
                     slot.silence.pop(token)()
 
+    def open(self) -> None:
+        """Join the fleet again after `close`. A new registry is open; on an open one this does nothing."""
+        if self._hub is not None:
+            self._hub.reopen()
+
     def close(self) -> None:
-        """Leave the fleet and remove the registry's listeners; the breakers go on alone. May be called again."""
+        """Leave the fleet; the breakers go on alone, and listeners hear of them. May be called again."""
         if self._hub is not None:
             self._hub.close()
-        for token in list(self._listeners):
-            self._remove(token)
 
     def __enter__(self) -> Self:
+        self.open()
         return self
 
     def __exit__(

@@ -35,7 +35,7 @@ def log_events(registry: Registry) -> Callable[[], None]:
         registry: Whose breakers are logged.
 
     Returns:
-        A function that ends it, if this call began it; so does `registry.close()`.
+        A function that ends it, if this call began it.
     """
     if registry in _logged:
         return lambda: None

@@ -209,14 +209,29 @@ class Hub:
     def close(self) -> None:
         """Say farewell to the fleet and end the thread; the breakers go on alone. May be called again."""
         with self._starting:
-            self.begun = True
-            thread, self._thread = self._thread, None
-        self.is_closing = True
+            self.begun = self.is_closing = True
+            thread = self._thread
         self._ring()
         if thread is not None and thread is not threading.current_thread():
             thread.join(FAREWELL)
             atexit.unregister(self._at_exit)
         self._rounds.note(Connection.CLOSED)
+
+    def reopen(self) -> None:
+        """Let the first call start the thread again, if it was closed: as after an outage."""
+        with self._starting:
+            if not self.is_closing:
+                return
+            if self._thread is not None:
+                self._thread.join(FAREWELL)
+                if self._thread.is_alive():
+                    logger().error(
+                        "the hub of %s still hangs in its store: not begun again", self.health.address
+                    )
+                    return
+            self._thread = self._wakeup = None
+            self._rounds.come_back()
+            self.begun = self.is_closing = False
 
     # -- the thread --------------------------------------------------------------------------------------------
 

@@ -309,6 +309,13 @@ class Rounds:
         for link, _ in self._living():
             link.lost([])
 
+    def come_back(self) -> None:
+        """After `leave`: go on as after an outage."""
+        self.synced.clear()
+        self._failures = 0
+        self._retry_at = 0.0
+        self.note(Connection.STARTING)
+
     def moment(self) -> Moment:
         """Return the present in both clocks."""
         now = self._clock()
