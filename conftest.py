@@ -10,9 +10,11 @@ from typing import TypeVar
 import pytest
 from hypothesis import settings
 
+from proof import examples
+
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
-settings.register_profile("recloser", deadline=None)  # a busy machine is no fault
+settings.register_profile("recloser", deadline=None, max_examples=examples(100))  # a busy machine is no fault
 settings.load_profile("recloser")
 
 CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}

@@ -9,6 +9,7 @@ from pathlib import Path
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from proof import examples
 from recloser.config import Declaration, from_mapping, from_toml
 from recloser.config.vocabulary import BREAKER, CACHE, KNOBS, PROFILE, ROUTE, SECTIONS
 from recloser.core.errors import ConfigurationError
@@ -73,7 +74,7 @@ def outcome(declared, environ):
         return error.problems
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.one_of(ANYTHING, JSON), VARIABLES)
 def test_garbage_is_a_declaration_or_a_configuration_error(declared, environ):
     """Nothing that JSON can say makes any other exception; every problem has a path, a value and a fix."""
@@ -146,7 +147,7 @@ def quoted(text):
     return '"' + "".join(f"\\U{ord(character):08x}" for character in text) + '"'
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(good_declarations())
 def test_every_mapping_has_an_equal_toml_spelling(declared):
     """A declaration spelled as TOML is the same declaration, down to texts and null in fixed bodies."""
@@ -163,7 +164,7 @@ def variable(breaker):
     return f"RECLOSER_BREAKERS__{normal.upper()}__STARTUP_TIME"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(good_declarations(), st.data())
 def test_an_override_changes_one_value(declared, data):
     """A variable that sets one knob of one breaker changes that knob of that breaker, and nothing else."""

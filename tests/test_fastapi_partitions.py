@@ -16,6 +16,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from http_tools import Clock, ask, cache, shop
+from proof import examples
 from recloser import ConfigurationError
 from recloser.fastapi import guard, install
 from recloser.http import background, plans, remote
@@ -149,7 +150,7 @@ class Drawer(dict):
         self.pop(key, None)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(VISITS, VISITS, st.lists(st.sampled_from(["a", "b"]), max_size=2))
 def test_nor_do_they_where_the_fleet_shares_a_cache(before, during, changing):
     """The same, kept outside the process."""

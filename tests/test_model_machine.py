@@ -1,11 +1,10 @@
 """The real breaker decides as the reference model does, over timed interleavings that Hypothesis invents.
 
-The quick profile runs with the suite; `RECLOSER_PROOF=deep` runs hundreds of times as many steps.
+`RECLOSER_PROOF=deep` runs twenty times as many steps as the suite.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import partial
 from itertools import chain, repeat
@@ -27,11 +26,11 @@ from hypothesis.stateful import (
 
 from driving import BreakerSubject, Clock, ModelSubject, News
 from model import Refused, Verdict
+from proof import DEEP, examples
 from recloser import Policy
 from recloser.core.state import Mode, State
 from ways_in import ENTRIES, STREAMS, WRAPPERS, ByCalling, ByFinish, ByVerdict, Excluded
 
-DEEP = os.environ.get("RECLOSER_PROOF") == "deep"
 MOMENT = 0.25  # the grid of time: deadlines and bucket edges lie on it, so they are met exactly
 
 RATES = st.sampled_from([0.25, 0.3, 0.5, 0.6, 1.0])
@@ -364,7 +363,7 @@ def comparable(news: News) -> News:
 
 TestBreakerAgainstModel = pytest.mark.timeout(0 if DEEP else 120)(BreakerAgainstModel.TestCase)
 TestBreakerAgainstModel.settings = settings(
-    max_examples=4000 if DEEP else 400,
+    max_examples=examples(400, deep=4000),
     stateful_step_count=80 if DEEP else 40,
     deadline=None,
     print_blob=True,

@@ -1,13 +1,14 @@
-"""Run all tests, two processes at a time: on this interpreter and on the newest one, and those of the core's coverage.
+"""Run lint and all tests, some at a time: on this interpreter and on the newest one, and those of the core's coverage.
 
-Tracing makes tests twice as slow, so it is asked only of those that drive the core directly; and what takes whole
-fleets and browsers is run on this interpreter alone.
+Tracing makes tests twice as slow, so it is asked only of those that drive the core directly; what takes whole
+fleets and browsers is run on this interpreter alone; and of the newest one is only asked whether anything differs.
 
 Usage: side_by_side.py [PYTEST ARGUMENT]...
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -36,10 +37,17 @@ STORMS: Final = [  # they trace or fork for themselves, thousands of times
     "tests/core/test_interruptions.py",
     "tests/core/test_memory.py",
 ]
-ONCE: Final = [  # whole fleets, browsers and demos, and the shape of the code: not about the interpreter
-    "example_fastapi/tests/test_shop.py",
+DEMOS: Final = [  # whole demos, and what else lasts as long as it is told to
+    "tests/stores/test_soak.py",
+    "tests/test_benchmarks.py",
+    "tests/test_demo.py",
+]
+FLEETS: Final = [  # processes, servers, browsers and documents: not about the interpreter
+    "example_fastapi/tests",
     "tests/deferred/test_executors.py",
     "tests/deferred/test_killed.py",
+    "tests/metrics/test_alerts.py",
+    "tests/metrics/test_multiprocess.py",
     "tests/metrics/test_prometheus_server.py",
     "tests/retry/test_storm.py",
     "tests/status/test_openapi.py",
@@ -48,27 +56,35 @@ ONCE: Final = [  # whole fleets, browsers and demos, and the shape of the code: 
     "tests/stores/test_equivalence.py",
     "tests/stores/test_faults.py",
     "tests/stores/test_lifecycles.py",
+    "tests/stores/test_processes.py",
     "tests/stores/test_redis_faults.py",
     "tests/stores/test_redis_ways.py",
-    "tests/stores/test_soak.py",
+    "tests/stores/test_wall_clocks.py",
     "tests/test_architecture.py",
-    "tests/test_benchmarks.py",
-    "tests/test_demo.py",
+    "tests/test_docs.py",
+    "tests/test_shared_cache.py",
+    "tests/testing/test_plugin.py",
 ]
+ONCE: Final = [*DEMOS, *FLEETS]
+
+AT_ONCE: Final = 3  # on two processors: many tests wait
 
 Job: TypeAlias = list[list[str]]
 
 
 def jobs(arguments: list[str]) -> dict[str, Job]:
-    """Say what to run: names to commands that follow one another. First what is long, and mostly waits."""
+    """Say what to run: names to commands that follow one another. First what is long."""
     pytest = [sys.executable, "-m", "pytest", *arguments]
     covered = [sys.executable, "-m", "coverage", "run", "-m", "pytest", *arguments]
-    newest = [sys.executable, str(ROOT / "tools" / "newest.py"), "--", "-m", "pytest", "-q", *arguments]
+    brief = ["env", "RECLOSER_PROOF=brief", sys.executable]
+    newest = [*brief, str(ROOT / "tools" / "newest.py"), "--", "-m", "pytest", "-q", *arguments]
     # A process has one settings module: the tests of the Django example need a process of their own.
     django = ["--ds=teashop.settings", "example_django"]
     return {
-        "fleets, browsers and demos": [[*pytest, *ONCE]],
         "the newest interpreter": [[*newest, *ignoring(ONCE)], [*newest, *django]],
+        "demos and soaks": [[*pytest, *DEMOS]],
+        "fleets and browsers": [[*pytest, *FLEETS]],
+        "lint": [[os.environ.get("MAKE", "make"), "lint"]],
         "all but these and the core": [[*pytest, *ignoring([*ONCE, *COVERING])]],
         "the core, covered": [[*covered, *COVERING, *ignoring(STORMS)]],
         "storms": [[*pytest, *STORMS]],
@@ -113,7 +129,7 @@ def main() -> None:
     """Run all jobs, and fail if any did."""
     desk = Desk()
     planned = jobs(sys.argv[1:])
-    with ThreadPoolExecutor(2) as beside:
+    with ThreadPoolExecutor(AT_ONCE) as beside:
         ended = list(beside.map(desk.run, planned, planned.values()))
     failed = [name for name, is_well in zip(planned, ended, strict=True) if not is_well]
     sys.exit(f"failed: {', '.join(failed)}" if failed else 0)

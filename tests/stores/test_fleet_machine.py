@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from hypothesis.stateful import (
 )
 
 from fleet import NAME, Fleet, Member, Time
+from proof import DEEP, examples
 from recloser import CallRejectedError
 from recloser.core.permit import Permit
 from recloser.core.probes import Lease
@@ -318,13 +318,12 @@ def started(tmp_path_factory) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("started", "by_the_fleets_clock")
-@pytest.mark.parametrize(("machine", "examples"), [(FleetMachine, 50), (ServerFleetMachine, 25)])
-def test_any_interleaving(machine, examples):
+@pytest.mark.parametrize(("machine", "number"), [(FleetMachine, 50), (ServerFleetMachine, 25)])
+def test_any_interleaving(machine, number):
     """On a file and on a server alike, also where their data are lost or rolled back."""
-    deep = os.environ.get("RECLOSER_PROOF") == "deep"
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=3000 if deep else examples, stateful_step_count=60 if deep else 40, deadline=None
+            max_examples=examples(number, deep=3000), stateful_step_count=60 if DEEP else 40, deadline=None
         ),
     )

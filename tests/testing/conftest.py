@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from recloser import CircuitBreaker
+
+
+@pytest.fixture(autouse=True, scope="module")
+def alone() -> None:
+    """Begin without the applications of earlier tests, whose breakers each test would take in hand."""
+    gc.collect()
 
 
 @pytest.fixture
