@@ -45,8 +45,8 @@ class SubmissionCase:
             with queue.table.transaction() as database:
                 database.execute(
                     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
-                    " INSERT INTO jobs (id, task, breaker, fingerprint, payload, state, submitted, born, due)"
-                    " SELECT 'backlog-' || i, 'charge', 'payments', '', '{}', 'queued', 0, 0, 0 FROM n",
+                    " INSERT INTO jobs (id, task, fingerprint, payload, state, submitted, born, due)"
+                    " SELECT 'backlog-' || i, 'charge', '', '{}', 'queued', 0, 0, 0 FROM n",
                     (BACKLOG,),
                 )
             bare = sqlite3.connect(Path(folder) / "bare.db", isolation_level=None)

@@ -16,7 +16,7 @@ from itertools import pairwise
 import pytest
 
 from core.acting import Boom, fail
-from recloser import CircuitOpenError
+from recloser import CircuitBreaker, CircuitOpenError
 from recloser.deferred import Depth, JobState
 from recloser.deferred.attempt import is_final
 from recloser.deferred.worker import Worker
@@ -445,7 +445,11 @@ def test_a_late_success_counts_and_a_late_failure_does_not(make, clock):
     assert queue.find(job.id).result == '"late"'
 
 
-@pytest.mark.parametrize("result", [object(), "x" * 200_000], ids=["no JSON", "too long"])
+@pytest.mark.parametrize(
+    "result",
+    [object(), "x" * 200_000, {"rate": float("nan")}],
+    ids=["no object", "too long", "no number of JSON"],
+)
 def test_a_result_that_cannot_be_kept_is_no_failure(queue, clock, caplog, result):
     """The work is done; only its receipt is missing, and the log says so."""
     _, charge = scripted(queue, result)
@@ -498,6 +502,23 @@ def test_done_jobs_are_forgotten_in_time(make, clock):
 
     assert queue.find(done.id) is None
     assert queue.find(failed.id) is not None
+
+
+def test_a_week_of_done_jobs_is_forgotten_bit_by_bit(make, clock, monkeypatch):
+    """As after a week without a worker: one long transaction would hold up those who submit."""
+    monkeypatch.setattr("recloser.deferred.table.FORGOTTEN", 2)
+    queue = make(keep=60, rate=1000.0)
+    _, charge = scripted(queue)
+    for _ in range(5):
+        charge.later()
+    drain(queue, clock)
+    clock.advance(61)
+    left = []
+    for _ in range(3):
+        queue.expire()
+        left.append(queue.depth().done)
+
+    assert left == [3, 1, 0]
 
 
 def test_what_a_done_job_was_given_is_forgotten(queue, clock):
@@ -580,8 +601,14 @@ def test_a_call_that_cannot_be_put_off_was_refused_after_all(make, clock, paymen
     charge(1)
     with pytest.raises(CircuitOpenError):
         charge(2)
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(CircuitOpenError):
+        charge(deep)
 
     assert "not JSON serializable" in caplog.text
+    assert "RecursionError" in caplog.text
     assert "is full: 1 jobs wait or run" in caplog.text
 
 
@@ -623,7 +650,7 @@ def test_a_worker_tidies_up_around_each_job(queue, clock):
 
 
 def test_a_worker_waits_for_a_file_that_cannot_be_used(queue, caplog, monkeypatch):
-    """It says so, and tries again."""
+    """It says so once, however long that lasts, and tries again."""
     monkeypatch.setattr("recloser.deferred.worker.AFTER_TROUBLE", 0.01)
     script, charge = scripted(queue)
     charge.later()
@@ -632,7 +659,7 @@ def test_a_worker_waits_for_a_file_that_cannot_be_used(queue, caplog, monkeypatc
 
     def waiting(tasks):
         tries.append(1)
-        if len(tries) < 3:
+        if len(tries) < 5:
             raise sqlite3.OperationalError("disk I/O error")
         return broken(tasks)
 
@@ -646,4 +673,39 @@ def test_a_worker_waits_for_a_file_that_cannot_be_used(queue, caplog, monkeypatc
     worker.join()
 
     assert len(script.calls) == 1
-    assert "the worker cannot use its queue; trying again" in caplog.text
+    assert caplog.text.count("the worker cannot use its queue; trying again") == 1
+
+
+def test_jobs_follow_their_task_to_another_breaker(make, clock, payments):
+    """A deployment may rename a breaker, or give a task another: jobs that wait run under it, and hold up no other."""
+    before = make(rate=1000.0)
+    _, charge = scripted(before)
+    told, kept = charge.later(), charge.later()
+    after = make(rate=1000.0)
+    after.breakers = {"payments-api": payments, "mail": CircuitBreaker("mail", clock=clock)}
+    script = Script()
+    after.task("payments-api", name="charge")(script)
+    mail = after.task("mail")(lambda job: "sent").later()
+
+    assert after.run(told.id) is None
+    clock.advance(0.01)
+    drain(after, clock)
+
+    assert len(script.calls) == 2
+    assert [after.find(job.id).state for job in (told, kept, mail)] == [JobState.DONE] * 3
+
+
+def test_the_longest_due_goes_first_whatever_its_breaker(make, clock, payments):
+    """A breaker whose jobs never end starves no other."""
+    queue = make(rate=1000.0)
+    order = []
+    queue.breakers = {"payments": payments, "mail": CircuitBreaker("mail", clock=clock)}
+    tasks = [
+        queue.task(name, name=name)(lambda job: order.append(job.record.task)) for name in queue.breakers
+    ]
+    for task in (*tasks, *tasks):
+        clock.advance(1)
+        task.later()
+    drain(queue, clock)
+
+    assert order == ["payments", "mail"] * 2

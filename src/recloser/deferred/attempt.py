@@ -86,7 +86,7 @@ class Attempt:
         queue = self._queue
         try:
             claimed = queue.table.claim(
-                tuple(queue.tasks), self._name, name=name, lease=queue.lease, every=1.0 / queue.rate
+                queue.tasks_of(self._name), self._name, name=name, lease=queue.lease, every=1.0 / queue.rate
             )
         except BaseException:
             permit.ignore()
@@ -176,7 +176,7 @@ def is_final(error: BaseException) -> bool:
 
 def _written(record: JobRecord, result: object) -> str:
     try:
-        text = json.dumps(result)
+        text = json.dumps(result, allow_nan=False)  # a client could not read it
     except (TypeError, ValueError, RecursionError) as error:
         # The work is done: it must not be done again for want of a receipt.
         logger().error("job %s of %r: its result cannot be kept (%s)", record.id, record.task, error)

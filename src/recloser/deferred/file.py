@@ -25,14 +25,14 @@ _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS paces (breaker TEXT PRIMARY KEY, next REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS jobs (
-    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, task TEXT NOT NULL, breaker TEXT NOT NULL,
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, task TEXT NOT NULL,
     owner TEXT NOT NULL DEFAULT '', client_key TEXT, fingerprint TEXT NOT NULL, state TEXT NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0, submitted REAL NOT NULL, born REAL NOT NULL, due REAL NOT NULL,
     lease TEXT NOT NULL DEFAULT '', error TEXT NOT NULL DEFAULT '', result TEXT NOT NULL DEFAULT 'null',
     payload TEXT NOT NULL
 );
 CREATE UNIQUE INDEX IF NOT EXISTS by_key ON jobs (task, owner, client_key) WHERE client_key IS NOT NULL;
-CREATE INDEX IF NOT EXISTS waiting ON jobs (breaker, due, task) WHERE state IN ('queued', 'running');
+CREATE INDEX IF NOT EXISTS waiting ON jobs (task, due) WHERE state IN ('queued', 'running');
 CREATE INDEX IF NOT EXISTS living ON jobs (born) WHERE state IN ('queued', 'running');
 CREATE INDEX IF NOT EXISTS by_state ON jobs (state, due);
 """

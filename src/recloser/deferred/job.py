@@ -27,7 +27,6 @@ class JobRecord:
     Attributes:
         id: Not to be guessed: whoever knows it may ask how the job stands.
         task: The name of what is to be done.
-        breaker: Whose circuit must let it run.
         key: For the dependency's own `Idempotency-Key`: the client's, or else the job's id. The same at every attempt.
         payload: The call's arguments, or the request, as JSON; of a job that is done it is gone.
         state: Where it is.
@@ -41,7 +40,6 @@ class JobRecord:
 
     id: str
     task: str
-    breaker: str
     key: str
     payload: str
     state: JobState

@@ -168,7 +168,6 @@ class Queue:
         submission = self.translated(
             lambda: self.table.submit(
                 task.name,
-                task.breaker,
                 payload,
                 key=key,
                 fingerprint=fingerprint,
@@ -215,8 +214,19 @@ class Queue:
     # -- running ---------------------------------------------------------------------------------------------
 
     def waiting(self) -> list[tuple[str, float]]:
-        """Return the breakers that jobs wait for, and in how many seconds the first of each is due."""
-        return self.translated(lambda: self.table.waiting(tuple(self.tasks)))
+        """Return the breakers that jobs wait for, and in how many seconds the first of each is due; the earliest first.
+
+        A job's breaker is the one that its task is declared with now, whatever it was when the job was put off.
+        """
+        first: dict[str, float] = {}
+        for name, due_in in self.translated(lambda: self.table.waiting(tuple(self.tasks))):
+            breaker = self.tasks[name].breaker
+            first.setdefault(breaker, due_in)
+        return list(first.items())
+
+    def tasks_of(self, breaker: str) -> tuple[str, ...]:
+        """Return the tasks that wait for a breaker."""
+        return tuple(name for name, task in self.tasks.items() if task.breaker == breaker)
 
     def expire(self) -> None:
         """Give up jobs that are too old, and forget those that were done long ago."""
@@ -252,8 +262,8 @@ class Queue:
             return None if record.due_in > SLACK else record.due_in
         wait = self.translated(lambda: Attempt(self, task.breaker).run(name))
         if wait is not None:
-            delay = wait
-            return self.translated(lambda: self.table.postpone(name, delay, 1.0 / self.rate))
+            delay, tasks = wait, self.tasks_of(task.breaker)
+            return self.translated(lambda: self.table.postpone(name, tasks, delay, 1.0 / self.rate))
         record = self.find(name)
         return None if record is None or record.is_over else record.due_in
 

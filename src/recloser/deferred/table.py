@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from collections.abc import Sequence
+from operator import itemgetter
 from random import random
 from typing import Any, Final, NamedTuple
 
@@ -12,9 +13,10 @@ from recloser.backlogs import Depth
 from recloser.deferred.file import JobFile
 from recloser.deferred.job import JobRecord, JobState
 
+FORGOTTEN: Final = 10_000  # done jobs at once: whoever submits one does not wait for a week's worth
 LIVE: Final = "state IN ('queued', 'running')"
 
-_COLUMNS: Final = "id, task, breaker, client_key, owner, payload, state, attempts, born, due, result, error"
+_COLUMNS: Final = "id, task, client_key, owner, payload, state, attempts, born, due, result, error"
 
 
 class Submission(NamedTuple):
@@ -54,7 +56,6 @@ class JobTable(JobFile):
     def submit(
         self,
         task: str,
-        breaker: str,
         payload: str,
         *,
         key: str | None,
@@ -66,7 +67,6 @@ class JobTable(JobFile):
 
         Args:
             task: What is to be done.
-            breaker: Whose circuit must let it run.
             payload: JSON.
             key: The client's idempotency key.
             fingerprint: Tells submissions of one key apart.
@@ -92,9 +92,9 @@ class JobTable(JobFile):
             name = secrets.token_hex(16)  # a leading dash would be an option on a command line
             database.execute(
                 "INSERT INTO jobs"
-                " (id, task, breaker, owner, client_key, fingerprint, payload, state, submitted, born, due)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?)",
-                (name, task, breaker, owner, key, fingerprint, payload, self.wall_clock(), now, now),
+                " (id, task, owner, client_key, fingerprint, payload, state, submitted, born, due)"
+                " VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?)",
+                (name, task, owner, key, fingerprint, payload, self.wall_clock(), now, now),
             )
             return Submission(_found(database, name, now), is_new=True)
 
@@ -107,18 +107,11 @@ class JobTable(JobFile):
     # -- the worker's side -----------------------------------------------------------------------------------
 
     def waiting(self, tasks: Sequence[str]) -> list[tuple[str, float]]:
-        """Return the breakers that jobs of these tasks wait for, and in how many seconds the first of each is due."""
-        if not tasks:
-            return []  # SQLite would find no way to use the index
-        marks = ", ".join("?" * len(tasks))
+        """Return the tasks of which jobs wait, and in how many seconds the first of each is due; the earliest first."""
         with self.reading() as database:
             now = self.clock()
-            rows = database.execute(
-                f"SELECT breaker, min(due) FROM jobs INDEXED BY waiting WHERE {LIVE} AND task IN ({marks})"  # noqa: S608
-                " GROUP BY breaker ORDER BY min(due)",
-                tuple(tasks),
-            ).fetchall()
-            return [(breaker, max(0.0, due - now)) for breaker, due in rows]
+            first = [(task, row[1]) for task in tasks if (row := _first_of(database, task)) is not None]
+            return [(task, max(0.0, due - now)) for task, due in sorted(first, key=itemgetter(1))]
 
     def claim(
         self,
@@ -132,8 +125,8 @@ class JobTable(JobFile):
         """Take the job that has been due longest, whose lease nobody holds any more.
 
         Args:
-            tasks: What the caller can do.
-            breaker: Whose circuit lets it.
+            tasks: What the caller can do, and the circuit lets him.
+            breaker: Whose circuit.
             name: Only this job.
             lease: How long it is the caller's (seconds).
             every: Seconds between two starts of jobs of one breaker, by whichever process.
@@ -141,15 +134,18 @@ class JobTable(JobFile):
         Returns:
             The job and the lease's token; or in how many seconds a job may start; `None` if none waits.
         """
-        marks = ", ".join("?" * len(tasks))
-        only, names = ("", ()) if name is None else (" AND id = ?", (name,))
         with self.transaction() as database:
             now = self.clock()
-            row = database.execute(
-                f"SELECT id, due FROM jobs WHERE {LIVE} AND breaker = ? AND task IN ({marks}){only}"  # noqa: S608
-                " ORDER BY due LIMIT 1",
-                (breaker, *tasks, *names),
-            ).fetchone()
+            if name is None:
+                rows = [_first_of(database, task) for task in tasks]
+            else:
+                rows = [
+                    database.execute(
+                        f"SELECT id, due FROM jobs WHERE {LIVE} AND id = ?",  # noqa: S608
+                        (name,),
+                    ).fetchone()
+                ]
+            row = min((row for row in rows if row is not None), key=itemgetter(1), default=None)
             if row is None:
                 return None
             if row[1] > now:
@@ -203,23 +199,24 @@ class JobTable(JobFile):
                 (self.clock(), error, name, token),
             )
 
-    def postpone(self, name: str, delay: float, every: float) -> float:
+    def postpone(self, name: str, tasks: Sequence[str], delay: float, every: float) -> float:
         """Put off a job that may not begin yet; those that wait with it are spread, lest all come back as one.
 
         Args:
             name: The job's.
+            tasks: Whose jobs wait with it.
             delay: Seconds until the first may begin.
             every: Seconds between two starts.
 
         Returns:
             Seconds until this one is due.
         """
+        marks = ", ".join("?" * len(tasks))
         with self.transaction() as database:
             now = self.clock()
             (waiting,) = database.execute(
-                "SELECT count(*) FROM jobs WHERE state IN ('queued', 'running') AND due < ? AND breaker ="
-                " (SELECT breaker FROM jobs WHERE id = ?)",
-                (now + delay, name),
+                f"SELECT count(*) FROM jobs WHERE {LIVE} AND task IN ({marks}) AND due < ?",  # noqa: S608
+                (*tasks, now + delay),
             ).fetchone()
             wait: float = delay + random() * waiting * every  # noqa: S311 - no secret
             database.execute(
@@ -251,7 +248,11 @@ class JobTable(JobFile):
         """
         with self.transaction() as database:
             now = self.clock()
-            database.execute("DELETE FROM jobs WHERE state = 'done' AND due < ?", (now - keep,))
+            database.execute(
+                "DELETE FROM jobs WHERE number IN"
+                " (SELECT number FROM jobs WHERE state = 'done' AND due < ? LIMIT ?)",
+                (now - keep, FORGOTTEN),
+            )
             # One whose lease still runs may yet end well.
             given_up = database.execute(
                 "UPDATE jobs INDEXED BY living SET state = 'failed', lease = '', due = ?,"  # noqa: S608
@@ -311,17 +312,24 @@ class JobTable(JobFile):
             return Depth(queued, running, done, failed, oldest)
 
 
+def _first_of(database: sqlite3.Connection, task: str) -> tuple[str, float] | None:
+    row: tuple[str, float] | None = database.execute(
+        f"SELECT id, due FROM jobs INDEXED BY waiting WHERE {LIVE} AND task = ? ORDER BY due LIMIT 1",  # noqa: S608
+        (task,),
+    ).fetchone()
+    return row
+
+
 def _found(database: sqlite3.Connection, name: str, now: float) -> JobRecord:
     row = database.execute(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", (name,)).fetchone()  # noqa: S608
     return _record(row, now)
 
 
 def _record(row: Sequence[Any], now: float) -> JobRecord:
-    name, task, breaker, key, owner, payload, state, attempts, born, due, result, error = row[:12]
+    name, task, key, owner, payload, state, attempts, born, due, result, error = row[:11]
     return JobRecord(
         id=name,
         task=task,
-        breaker=breaker,
         key=key or name,
         owner=owner,
         payload=payload,

@@ -56,7 +56,7 @@ class Task(CallFallback):
         """Put a refused call off; if it cannot be, it was refused after all."""
         try:
             return self.later(*args, **kwargs)
-        except (RecloserError, TypeError, ValueError):
+        except (RecloserError, TypeError, ValueError, RecursionError):
             logger().exception("breaker %r: a call could not be put off", self.breaker)
             raise error from None
 

@@ -42,6 +42,7 @@ class Worker:
         self._attempts: dict[str, Attempt] = {}
         self._not_before: dict[str, float] = {}
         self._next_housekeeping = 0.0
+        self._trouble = ""
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._work, name=f"recloser-work-{number}") for number in range(threads)
@@ -100,8 +101,11 @@ class Worker:
         while not self._stopping.is_set():
             try:
                 wait = self.step()
-            except QueueError:
-                logger().exception("the worker cannot use its queue; trying again")
+                self._trouble = ""
+            except QueueError as error:
+                if str(error) != self._trouble:  # once, rather than every second for as long as it lasts
+                    self._trouble = str(error)
+                    logger().exception("the worker cannot use its queue; trying again")
                 wait = AFTER_TROUBLE
             except BaseException:  # of a thread even SystemExit ends no more than the thread
                 logger().exception("the worker met an error; going on")
