@@ -121,6 +121,7 @@ async def ask(
     *,
     kind: str = "http",
     scope: dict[str, Any] | None = None,
+    content: bytes = b"",
     on_send: Callable[[dict[str, Any]], None] | None = None,
 ) -> Exchanged:
     """Send one request to an ASGI application by hand; what it raises is kept, not raised."""
@@ -147,7 +148,7 @@ async def ask(
     async def receive() -> dict[str, Any]:
         if kind == "websocket":
             return {"type": "websocket.connect"}
-        return {"type": "http.request", "body": b"", "more_body": False}
+        return {"type": "http.request", "body": content, "more_body": False}
 
     async def send(message: dict[str, Any]) -> None:
         if on_send is not None:

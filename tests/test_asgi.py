@@ -489,6 +489,26 @@ async def test_a_body_shorter_than_declared_is_not_kept(registry, clock):
     assert len(kept(middleware)) == 0
 
 
+@pytest.mark.parametrize("version", ["2", "3"])
+@pytest.mark.parametrize("reads", ["before", "after", "never"])
+async def test_a_get_with_content_that_no_header_announces_leaves_no_page(registry, clock, version, reads):
+    """RFC 9110 §9.3.1, RFC 9113 §8.1: in HTTP/2 content needs no header, and must not select what others get."""
+
+    async def work(scope, receive, send):
+        if reads == "before":
+            await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        if reads == "after":
+            await receive()
+        await send({"type": "http.response.body", "body": b"good"})
+
+    middleware = serving(registry, clock, work, plan=[plans.stale(600)])
+    await ask(middleware, content=b"evil", scope={"http_version": version})
+    assert len(kept(middleware)) == (reads == "never")
+    await ask(middleware, scope={"http_version": version})
+    assert len(kept(middleware)) == 1
+
+
 async def test_a_broken_stream_is_not_kept(registry, clock):
     """Half a page is no good copy."""
 

@@ -589,6 +589,53 @@ async def test_mounted_applications_are_part_of_it(registry, kind, is_wrapped):
     assert (await get(app, "/part/group")).status_code == 503
 
 
+async def test_an_application_may_be_mounted_in_several(clock):
+    """One made at import, say, in an application that each test makes anew: each answers by its own registry."""
+    part = FastAPI()
+
+    @part.get("/page")
+    @guard("inventory")
+    def page():
+        return "good"
+
+    @part.get("/failing")
+    @guard("inventory", plan=[plans.json("fixed")], on=("open", "failure"))
+    def failing():
+        raise ConnectionError
+
+    made = []
+    for _ in range(3):
+        app, registry = FastAPI(), shop(clock)
+        install(app, registry)
+        app.mount("/part", part)
+        assert (await started(app))[1] is None
+        made.append((app, registry))
+    for app, registry in made:
+        assert (await get(app, "/part/page")).text == '"good"'
+        assert (await get(app, "/part/failing")).json() == "fixed"
+        assert registry["inventory"].state == "open"
+        assert "retry-after" in (await get(app, "/part/page")).headers
+    assert len(part.user_middleware) == 1
+    assert (await get(part)).status_code == 500  # on its own it has no breakers
+
+
+async def test_an_application_may_be_mounted_after_it_has_served(registry):
+    """Tests ask parts on their own, and before or after them the whole."""
+    part = FastAPI()
+
+    @part.get("/page")
+    def page(inventory: Annotated[CircuitBreaker, breaker("inventory")]):
+        return inventory.call(lambda: "good")
+
+    assert (await get(part, "/docs")).status_code == 200
+    app = FastAPI()
+    install(app, registry)
+    app.mount("/part", part)
+    assert (await get(app, "/part/page")).json() == "good"
+    open_circuit(registry)
+    assert (await get(app, "/part/page")).status_code == 503
+
+
 async def test_a_mounted_applications_own_handler_wins(registry):
     """As in the application itself."""
     part = FastAPI(

@@ -367,6 +367,16 @@ async def test_openapi_keeps_the_503_that_a_route_describes_itself(make):
     assert list(app.openapi()["paths"]) == ["/v1/page"]
 
 
+async def test_openapi_describes_each_route_by_itself(make):
+    """What an owner changes of one route is of that one, and YAML needs no aliases."""
+    app = make()
+    for path in ("/one", "/two"):
+        app.get(path)(guard("inventory")(no_check))
+    one, two = (path["get"]["responses"]["503"] for path in app.openapi()["paths"].values())
+    one["headers"]["Retry-After"]["schema"]["maximum"] = 60
+    assert "maximum" not in two["headers"]["Retry-After"]["schema"]
+
+
 async def test_openapi_of_a_mounted_application_lists_the_503_too(make):
     """Once the outer application has started."""
     app, inner = make(), FastAPI()

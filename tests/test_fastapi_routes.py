@@ -214,6 +214,38 @@ async def test_starting_twice_guards_once():
     assert counts(registry) == (3, 0, 0)
 
 
+@pytest.mark.parametrize("kind", ["async", "sync", "starlette"])
+async def test_an_entry_guards_the_requests_of_its_own_application_only(kind):
+    """A mounted application that others mount too stays unguarded there, and when it serves on its own."""
+    part = FastAPI()
+
+    async def later() -> str:
+        return "good"
+
+    def page() -> str:
+        return "good"
+
+    if kind == "starlette":
+        part.router.routes.append(Route("/page", lambda _: PlainTextResponse("good")))
+    else:
+        part.get("/page")(later if kind == "async" else page)
+    app, registry = guarded("/part/page", app=FastAPI())
+    app.mount("/part", part)
+    others = FastAPI()
+    install(others, Registry({"BREAKERS": {"payments": {}}}))
+    others.mount("/part", part)
+    for _ in range(3):
+        again, _ = guarded("/part/page", app=FastAPI())
+        again.mount("/part", part)
+        assert (await ask(again, "/part/page")).status == 200
+    assert (await ask(app, "/part/page")).status == 200
+    assert counts(registry) == (1, 0, 0)
+    open_circuit(registry)
+    assert (await ask(app, "/part/page?new")).status == (503 if kind == "starlette" else 200)
+    assert b"good" in (await ask(others, "/part/page")).body
+    assert b"good" in (await ask(part)).body
+
+
 # -- whose outcome counts, what answers --------------------------------------------------------------------------
 
 

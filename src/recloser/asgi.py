@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from recloser.core.errors import ConfigurationError, Problem
 from recloser.core.scope import current
-from recloser.http.exchange import Exchange, FactsOf, exchange_of
+from recloser.http.exchange import Exchange, FactsOf, present_exchange
 from recloser.http.responder import Responder, RouteFacts
 from recloser.http.threads import in_thread
 from recloser.http.websocket import WebSocketExchange
@@ -17,6 +17,7 @@ from recloser.http.wire import ASGIApp, ASGIScope, Message, Receive, Send
 from recloser.registry import Registry
 
 _NO_FACTS = RouteFacts()
+_ANNOUNCING = frozenset({"1.0", "1.1"})  # versions of HTTP in which a header announces content (RFC 9112 §6)
 
 
 def _no_facts(_: ASGIScope) -> RouteFacts:
@@ -79,7 +80,9 @@ class CircuitBreakerMiddleware:
             self._start()
         token = current.set(exchange)
         try:
-            if self.responder.reads_bodies and kind == "http":
+            if kind == "http" and (
+                self.responder.reads_bodies or scope.get("http_version", "1.1") not in _ANNOUNCING
+            ):
                 receive = exchange.reading(receive)
             await self.app(scope, receive, exchange.send)
             if exchange.met is not None and exchange.holds:
@@ -118,21 +121,20 @@ def _refuse_routes(registry: Registry) -> None:
 
 
 class MountedMiddleware:
-    """Stands innermost in an application mounted inside another, whose middleware does all the rest.
+    """Stands innermost in an application mounted inside others, whose middleware does all the rest.
 
     A mounted application would make a 500 of a refusal or a failure before the outer one saw it.
     """
 
-    def __init__(self, app: ASGIApp, responder: Responder) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self.responder = responder
 
     async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         try:
             await self.app(scope, receive, send)
         except Exception as error:
-            exchange = exchange_of(self.responder)
+            exchange = present_exchange()
             trouble = None if exchange is None or exchange.started else exchange.interrupted(error)
             if exchange is None or trouble is None:
                 raise

@@ -46,6 +46,7 @@ FORBIDDEN = [
     ("RFC 9111 §4.1", PLAIN, response(vary="*")),
     ("RFC 9111 §4.1", PLAIN, response(vary="accept, *")),
     ("RFC 9111 §3.3", PLAIN, response(content_range="bytes 0-3/10")),
+    ("HTML §9.2", PLAIN, response(content_type="text/event-stream; charset=utf-8")),
     ("CSP Level 3 §2.3.1", PLAIN, response(content_security_policy="script-src 'nonce-r4nd0m'")),
     ("CSP Level 3 §2.3.1", PLAIN, response(content_security_policy_report_only="script-src 'nonce-r4nd0m'")),
 ]

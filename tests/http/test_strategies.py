@@ -10,6 +10,7 @@ from functools import partial
 import anyio
 import anyio.lowlevel
 import pytest
+from starlette.responses import JSONResponse
 
 from http_tools import refusal, request
 from recloser import ConfigurationError, Problem
@@ -257,6 +258,17 @@ def test_a_function_that_returns_nonsense_lets_the_next_try(result, caplog):
     with caplog.at_level(logging.ERROR, "recloser"):
         assert answered(plans.compute(lambda *_: result)).strategy.name == "unavailable"
     assert "breaker 'inventory': the strategy compute raised; asking the next" in caplog.text
+
+
+def test_a_function_that_returns_another_frameworks_response_is_told_what_to_return(caplog):
+    """Starlette's `JSONResponse` is what comes to mind first."""
+    answered(plans.compute(quantity_as_a_response))
+    assert "quantity_as_a_response" in caplog.text
+    assert "must return a recloser.http.messages.Response, data that JSON can write, or None" in caplog.text
+
+
+def quantity_as_a_response(*_):
+    return JSONResponse({"quantity": None})
 
 
 def test_what_needs_an_event_loop_says_so():

@@ -18,7 +18,7 @@ from recloser.core.errors import CircuitOpenError
 from recloser.fastapi.early import Entry, early_guards
 from recloser.fastapi.routes import DeclaredRoutes
 from recloser.fastapi.walk import Found
-from recloser.http.exchange import exchange_of
+from recloser.http.exchange import present_exchange
 from recloser.http.guarded import Guarded, guards_of
 from recloser.http.messages import Response
 from recloser.http.plan import Degraded, Plan
@@ -71,11 +71,12 @@ class Ahead:
         await self._app(scope, receive, send)
 
     async def _answer(self, guard: _Guard, scope: Scope) -> Answer | None:
-        exchange, driver = exchange_of(self._responder), guard.driver
+        exchange, driver = present_exchange(), guard.driver
         now, condition = driver.clock(), driver.machine.condition
         if (
             guard.replaying is None
             or exchange is None
+            or exchange.responder is not self._responder
             or exchange.met is not None
             or now >= condition.refuse_until
             or scope["method"] not in _METHODS

@@ -29,7 +29,7 @@ from recloser.fastapi.status import add_status
 from recloser.fastapi.survey import Survey
 from recloser.fastapi.walk import has_own_breakers
 from recloser.http import messages
-from recloser.http.exchange import exchange_of
+from recloser.http.exchange import present_exchange
 from recloser.http.kept import Cache
 from recloser.http.responder import Responder, RouteFacts
 from recloser.http.wire import ASGIScope
@@ -105,7 +105,7 @@ def install(
             native=Request,
         )
     )
-    _add_handler(app, responder)
+    _add_handler(app)
     if isinstance(app, FastAPI):
         document(app, registry.declaration.routes)
     if metrics is not None:
@@ -156,9 +156,11 @@ class _Installation:
             raise ConfigurationError(survey.problems)
         survey.declared.apply()
         for mounted in survey.mounted:
-            if mounted.middleware_stack is None:
-                mounted.user_middleware.append(Middleware(MountedMiddleware, responder=self._responder))
-                _add_handler(mounted, self._responder)
+            added: list[object] = [middleware.cls for middleware in mounted.user_middleware]
+            if MountedMiddleware not in added:  # other applications may have mounted it too
+                mounted.user_middleware.append(Middleware(MountedMiddleware))
+                mounted.middleware_stack = None  # made anew, if it has served on its own before
+                _add_handler(mounted)
                 if isinstance(mounted, FastAPI):
                     document(mounted, self._responder.registry.declaration.routes)
         if all(_answers_refusals(app) for app in (self._app, *survey.mounted)):
@@ -170,19 +172,16 @@ class _Installation:
 
 
 class _Handler:
-    def __init__(self, responder: Responder) -> None:
-        self._responder = responder
-
     async def __call__(self, _: HTTPConnection, error: Exception) -> Any:  # an ASGI application will do
-        exchange = exchange_of(self._responder)
+        exchange = present_exchange()
         if exchange is None or not isinstance(error, CallRejectedError):
             raise error
         return await exchange.answer(error)
 
 
-def _add_handler(app: Starlette, responder: Responder) -> None:
+def _add_handler(app: Starlette) -> None:
     # For the base of the family, so that a handler for any of its members is nearer and wins, also a later one.
-    app.exception_handlers.setdefault(RecloserError, _Handler(responder))
+    app.exception_handlers.setdefault(RecloserError, _Handler())
 
 
 def _answers_refusals(app: Starlette) -> bool:

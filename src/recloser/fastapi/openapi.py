@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -96,13 +97,14 @@ def document(app: FastAPI, declared: Mapping[str, RouteDeclaration]) -> None:
 
 
 def _describe(responses: dict[str, Any], *, deferred: bool) -> None:
-    responses.setdefault("503", _UNAVAILABLE)
+    # Copies: descriptions are changed by their owners, and YAML would write what is shared as aliases.
+    responses.setdefault("503", deepcopy(_UNAVAILABLE))
     if not deferred:
         return
-    responses.setdefault("202", _ACCEPTED)
-    content: dict[str, Any] = responses.setdefault("422", _CONFLICTING).get("content", {})
+    responses.setdefault("202", deepcopy(_ACCEPTED))
+    content: dict[str, Any] = responses.setdefault("422", deepcopy(_CONFLICTING)).get("content", {})
     if content.get("application/json", {}).get("schema") == _INVALID:
-        content.setdefault("application/problem+json", _PROBLEM)
+        content.setdefault("application/problem+json", deepcopy(_PROBLEM))
 
 
 def _guards(route: Found, declared: Mapping[str, RouteDeclaration]) -> Iterator[bool]:

@@ -9,8 +9,7 @@ from starlette.exceptions import HTTPException, WebSocketException
 from starlette.requests import ClientDisconnect
 from starlette.websockets import WebSocketDisconnect
 
-from recloser.core.scope import current
-from recloser.http.exchange import Exchange
+from recloser.http.exchange import Exchange, present_exchange
 from recloser.http.fault import Faults
 
 FAULTS: Final = Faults(
@@ -35,8 +34,8 @@ def present(what: object) -> Exchange:
     Raises:
         RuntimeError: There is none.
     """
-    exchange = current.get()
-    if isinstance(exchange, Exchange):
+    exchange = present_exchange()
+    if exchange is not None:
         return exchange
     raise RuntimeError(
         f"{what!r} was used outside of a request that recloser watches: call install(app, registry), "

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from recloser.core.errors import Problem
 from recloser.core.policy import nearest
 from recloser.fastapi.early import IN_ROUTES, unsolved
-from recloser.fastapi.endpoints import around
-from recloser.fastapi.present import FAULTS, present
+from recloser.fastapi.endpoints import around_in
+from recloser.fastapi.present import FAULTS
 from recloser.fastapi.walk import Found
+from recloser.http.exchange import present_exchange
 from recloser.http.guarded import Guarded
 from recloser.http.responder import Responder, RouteFacts
 from recloser.http.routed import names, read_routes
@@ -66,24 +65,29 @@ class DeclaredRoutes:
         """Put the guards in place; once."""
         for route, guards in self._guards.values():
             if route.dependant is None:
-                route.route.app = _Guarded(route.route.app, guards)
+                if not isinstance(route.route.app, _Guarded):
+                    route.route.app = _Guarded(route.route.app)
+                route.route.app.guards[self._responder] = guards
             else:
-                for guarded in reversed(guards):
-                    # What FastAPI runs; its own comments leave wrapping it to integrations.
-                    route.dependant.call = around(guarded, route.dependant.call, access_checked=route.is_last)
+                # What FastAPI runs; its own comments leave wrapping it to integrations.
+                route.dependant.call = around_in(
+                    self._responder, guards, route.dependant.call, access_checked=route.is_last
+                )
 
 
 class _Guarded:
     """A route of Starlette's own, behind its guards: nobody can tell what it checks, or when."""
 
-    def __init__(self, app: ASGIApp, guards: Iterable[Guarded]) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._guards = tuple(guards)
+        self.guards: dict[Responder, tuple[Guarded, ...]] = {}  # of each application that has mounted it
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        for guarded in self._guards:
-            guarded.enter(present(guarded), access_checked=False)
+        exchange = present_exchange()
+        if exchange is not None:
+            for guarded in self.guards.get(exchange.responder, ()):
+                guarded.enter(exchange, access_checked=False)
         await self._app(scope, receive, send)
 
 

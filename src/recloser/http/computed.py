@@ -48,9 +48,15 @@ class Compute(Strategy):
         if result is None:
             return None
         if not isinstance(result, Response):
-            headers = (("content-type", "application/json"),)
-            result = Response(200, headers, encoded_json(result))
+            result = Response(200, (("content-type", "application/json"),), self._json(result))
         return completed(_checked(result), retry_after(error, self.random))
+
+    def _json(self, result: object) -> bytes:
+        try:
+            return encoded_json(result)
+        except TypeError as error:
+            fix = "must return a recloser.http.messages.Response, data that JSON can write, or None"
+            raise TypeError(f"{self.function!r} {fix}: {error}") from None
 
 
 def _checked(response: Response) -> Response:

@@ -28,10 +28,10 @@ FactsOf: TypeAlias = Callable[[ASGIScope], RouteFacts]
 _GONE: Final[Message] = {}  # stands for the head of an answer whose client went away
 
 
-def exchange_of(responder: Responder) -> Exchange | None:
-    """Return the present request, if it is one of this application's."""
+def present_exchange() -> Exchange | None:
+    """Return the present request, if it is one that a middleware watches."""
     exchange = current.get()
-    return exchange if isinstance(exchange, Exchange) and exchange.responder is responder else None
+    return exchange if isinstance(exchange, Exchange) else None
 
 
 class Exchange(Holder):
@@ -49,10 +49,11 @@ class Exchange(Holder):
             guard answers failures.
     """
 
-    __slots__ = ("_body", "_facts", "_head", "_native", "_scope", "_send", "_tee", "checks")
+    __slots__ = ("_body", "_content", "_facts", "_head", "_native", "_scope", "_send", "_tee", "checks")
 
     checks: Callable[[ASGIScope], bool]
     _body: Body  # unset where no plan of the application has to see one
+    _content: bool  # unset where a header must announce content
 
     def __init__(
         self,
@@ -91,7 +92,9 @@ class Exchange(Holder):
             # A dependency was asked by the framework, or it is not known: it must not be called with a request.
             if per not in self.partitions and not facts.injects:
                 self.identified(per, ask(per, self._native(self._scope)))
-        return describe(self._scope, facts, self.partitions)
+        request = describe(self._scope, facts, self.partitions)
+        request.content = self._had_content
+        return request
 
     def plan_for(self, error: Trouble) -> Plan:
         """Choose the plan that answers; of a secured route, no page that signed-in users share before it has checked them."""
@@ -105,11 +108,30 @@ class Exchange(Holder):
         return [guard.met(self.responder) for guard in guards]
 
     def reading(self, receive: Receive) -> Receive:
-        """Return what the application receives by: a copy is kept of bodies that a plan of the route has to see."""
+        """Return what the application receives by.
+
+        A copy is kept of bodies that a plan of the route has to see, and content that no header announces is noticed.
+        """
         if self._scope["method"] in SAFE_METHODS:
+            self._content = False
+            return self._noticing(receive)
+        if not self.responder.reads_bodies:
             return receive
         self._body = Body(receive, self._longest_body)
         return self._body.receive
+
+    def _noticing(self, receive: Receive) -> Receive:
+        async def notice() -> Message:
+            message = await receive()
+            if message.get("body"):
+                self._content = True
+            return message
+
+        return notice
+
+    @property
+    def _had_content(self) -> bool:
+        return getattr(self, "_content", False)
 
     def _longest_body(self) -> int:
         return max((plan.reads_body for _, plan in self.route() if plan is not None), default=0)
@@ -181,7 +203,7 @@ class Exchange(Holder):
     def _end(self, *, before_trailers: bool = False) -> None:
         if self._tee is not None:
             # Asked again: what happened since the start counts too.
-            if not self.troubled:
+            if not self.troubled and not self._had_content:
                 self._tee.keep(personal=is_personal(self._scope, self._facts(self._scope)))
             self._tee = None
         head = self._head

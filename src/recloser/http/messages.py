@@ -45,6 +45,7 @@ class Request:
             although no `Vary` may say so.
         credential: It carries a credential of the route's security schemes.
         personal: Something else tells who asks: a session, a signed-in user.
+        content: It came with content, whether or not a header announced it: HTTP/2 and later need none.
         once: Something of this one answer must not be repeated: a CSRF token, a nonce, a message.
         partition: Whose private responses are meant; `""`: everybody's.
         partitions: The names of partitions, as far as the route's plans need them and they are known.
@@ -65,6 +66,7 @@ class Request:
     selecting: frozenset[str] = frozenset()
     credential: bool = False
     personal: bool = False
+    content: bool = False
     once: bool = False
     partition: str = ""
     partitions: Mapping[Callable[..., Any], str] = field(

@@ -84,7 +84,9 @@ def _carries(*names: str) -> Callable[[Request], bool]:
 
 def _has_content(request: Request) -> bool:
     return (
-        request.header("content-length") not in {None, "0"} or request.header("transfer-encoding") is not None
+        request.content
+        or request.header("content-length") not in {None, "0"}
+        or request.header("transfer-encoding") is not None
     )
 
 
@@ -138,6 +140,11 @@ RESPONSE_RULES: Final = (
         "RFC 9111 §3.3",
         "it is a part of the whole",
         lambda response: response.header("content-range") is not None,
+    ),
+    ResponseRule(
+        "HTML §9.2",
+        "it is a stream of events, which is never whole",
+        lambda response: (response.header("content-type") or "").lower().startswith("text/event-stream"),
     ),
     ResponseRule(
         "CSP Level 3 §2.3.1",
