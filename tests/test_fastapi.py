@@ -25,6 +25,7 @@ from recloser import CallRejectedError, CircuitBreaker, CircuitOpenError, Config
 from recloser.asgi import CircuitBreakerMiddleware
 from recloser.fastapi import breaker, guard, install
 from recloser.http import plans
+from recloser.registry import Registry
 
 pytestmark = pytest.mark.anyio
 
@@ -439,25 +440,32 @@ async def test_the_users_lifespan_runs_and_is_left_when_the_start_is_refused(reg
     assert seen == ["open", "closed"]
 
 
-async def test_the_registry_is_closed_after_the_users_lifespan(registry):
-    """What runs at the end may still use its breakers."""
-    heard, seen = [], []
-    registry.add_listener(heard.append)
+async def test_the_registry_is_open_from_before_the_users_lifespan_until_after_it():
+    """What runs at the start and the end may use its breakers; at a second start it is opened again."""
+    told = []
+
+    class Watched(Registry):
+        def open(self):
+            told.append("open")
+            super().open()
+
+        def close(self):
+            told.append("close")
+            super().close()
 
     @asynccontextmanager
     async def lifespan(app):
+        told.append("start")
         yield
-        open_circuit(registry, "inventory")
-        seen.append(len(heard))
+        told.append("end")
 
     app = FastAPI(lifespan=lifespan)
-    install(app, registry)
-    messages, error, _ = await started(app)
-    assert error is None
-    assert messages == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
-    assert seen == [1]
-    open_circuit(registry, "payments")
-    assert len(heard) == 1
+    install(app, Watched({"BREAKERS": {"inventory": {}}}))
+    for _ in range(2):
+        messages, error, _ = await started(app)
+        assert error is None
+        assert messages == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert told == ["open", "start", "end", "close"] * 2
 
 
 async def test_install_is_called_once_and_in_time(registry):
