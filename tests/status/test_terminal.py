@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -11,11 +12,14 @@ import subprocess
 import sys
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import pytest
 import uvicorn
 
 from recloser import Registry, cli
+from recloser.status import client
 from recloser.status.app import StatusApp
 
 PATIENCE = 10.0
@@ -89,6 +93,141 @@ def test_what_does_not_answer_fails(where, capsys):
     """In a sentence."""
     assert cli.main(["status", *where]) == 1
     assert capsys.readouterr().err.startswith("recloser: ")
+
+
+class Elsewhere(BaseHTTPRequestHandler):
+    """Whatever a proxy, a login or another service may answer; notes what was sent to where a redirect leads."""
+
+    stolen: ClassVar[list[str | None]] = []
+    answers: ClassVar[dict[str, tuple[int, bytes]]] = {
+        "login": (200, b"<html>Sign in</html>"),
+        "list": (200, b"[]"),
+        "another": (200, b'{"breakers": 7, "counts": 5}'),
+        "deep": (200, b"[" * 500_000),
+        "long": (200, b" " * 20_000),
+        "oops": (500, b"oops \x1b[2J"),
+    }
+
+    def do_GET(self):
+        kind = self.path.split("/")[1]
+        if kind == "moved":
+            self.send_response(302)
+            self.send_header("Location", "/stolen")
+            self.end_headers()
+        elif kind == "stolen":
+            self.stolen.append(self.headers["Authorization"])
+        elif kind == "garbage":
+            self.wfile.write(b"\x00\x01\r\n\r\n")
+        elif kind == "endless":
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while True:
+                    self.wfile.write(b" ")
+        else:
+            status, body = self.answers[kind]
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    do_POST = do_GET
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def elsewhere():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("command", [["status"], ["reset", "payments", "--reason", "x"]])
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("login", "what answers is no recloser endpoint"),
+        ("list", "what answers is no recloser endpoint"),
+        ("another", "what answers is no recloser endpoint"),
+        ("deep", "what answers is no recloser endpoint"),
+        ("long", "the answer is too long"),
+        ("endless", "the answer does not end"),
+        ("garbage", "garbage"),
+        ("moved", "redirects to /stolen, which is not followed: correct --url, or sign in"),
+        ("oops", "HTTP 500"),
+    ],
+)
+def test_what_is_no_endpoint_is_said_so(elsewhere, kind, told, command, capsys, monkeypatch):
+    """In one line, and no token follows a redirect to wherever it leads."""
+    monkeypatch.setattr(client, "SECONDS", 0.2 if kind == "endless" else 5.0)
+    monkeypatch.setattr(client, "LARGEST", 10_000 if kind == "long" else 10**9)
+    monkeypatch.setenv("RECLOSER_TOKEN", "hush")
+    assert cli.main([*command, "--url", f"{elsewhere}/{kind}"]) == 1
+    said = capsys.readouterr().err
+    assert told in said
+    assert said.count("\n") == 1
+    assert "\x1b" not in said
+    assert "hush" not in said
+    assert Elsewhere.stolen == []
+
+
+@pytest.mark.parametrize(
+    ("url", "header", "token"),
+    [
+        ("http://ann:hush@127.0.0.1:9/", "", ""),
+        ("http://127.0.0.1:9/?token=hush", "", ""),
+        ("http://127.0.0.1:port/", "", ""),
+        ("http://[::1/", "", ""),
+        ("http://127.0.0.1:9/a b", "", ""),
+        ("http://127.0.0.1:9/", "X-Key: hush\nX-Other: x", ""),
+        ("http://127.0.0.1:9/", "X Key: hush", ""),
+        ("http://127.0.0.1:9/", "", "hush\nhush"),
+        ("http://127.0.0.1:9/", "", "\N{LEFT DOUBLE QUOTATION MARK}hush"),
+    ],
+)
+def test_what_cannot_be_asked_or_sent_is_said_without_its_secrets(url, header, token, capsys, monkeypatch):
+    """Errors land in logs and on shared screens."""
+    monkeypatch.setenv("RECLOSER_TOKEN", token)
+    assert cli.main(["status", "--url", url, *(["--header", header] if header else [])]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("recloser: ")
+    assert said.count("\n") == 1
+    assert "hush" not in said
+
+
+def test_a_token_from_a_file_with_a_last_line_break_is_sent_without_it(url, monkeypatch):
+    """As secrets are mounted."""
+    monkeypatch.setenv("RECLOSER_TOKEN", "t\n")
+    assert cli.main(["status", "--url", url[0]]) == 0
+
+
+def test_an_operator_without_a_name_is_known_by_his_number(store, monkeypatch):
+    """A container's user stands in no list of users."""
+    url, registry = store
+
+    def getuser():
+        raise KeyError("getpwuid(): uid not found: 4711")
+
+    monkeypatch.setattr("getpass.getuser", getuser)
+    assert cli.main(["shadow", "mail", "--reason", "x", "--store", url]) == 0
+    deadline = time.monotonic() + PATIENCE
+    while not registry["mail"].mode.by and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert registry["mail"].mode.by == f"uid {os.getuid()}"
+
+
+def test_ctrl_c_ends_any_command_without_a_traceback(monkeypatch, capsys):
+    """With the status that shells expect."""
+
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("recloser.status.terminal._source", interrupted)
+    assert cli.main(["status", "--store", "sqlite"]) == 130
+    assert capsys.readouterr().err == ""
 
 
 def test_watch_follows_the_fleet_until_it_is_interrupted(store):

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol, cast
-from urllib.error import HTTPError, URLError
-from urllib.parse import quote, urlsplit
-from urllib.request import Request, urlopen
+from typing import Any, Protocol
+from urllib.parse import quote
 
-from recloser.core.errors import RecloserError
 from recloser.registry import Registry, UnknownBreakerError
 from recloser.status.actions import Outcome, Wish, carry_out, read_wish
+from recloser.status.client import SECONDS, Client, SourceError
 from recloser.status.query import Query
 from recloser.status.redaction import plain
 from recloser.status.sampler import Sampler
 from recloser.status.snapshot import Document, detail, document
 from recloser.steering import Action
 from recloser.stores.health import Connection
-
-SECONDS: Final = 5.0  # that a command waits for an answer
-LARGEST: Final = 16_000_000  # bytes of an answer
-
-
-class SourceError(RecloserError):
-    """What is looked at does not answer."""
 
 
 class Source(Protocol):
@@ -92,28 +82,14 @@ class StoreSource:
 
 
 class UrlSource:
-    """Looks through an admin endpoint.
-
-    Args:
-        url: Of the endpoint, such as `https://shop.example/breakers`.
-        headers: To send; without `Authorization`, the variable `RECLOSER_TOKEN` makes one.
-
-    Raises:
-        SourceError: It is no HTTP URL.
-    """
+    """Looks through an admin endpoint; arguments and errors as of `Client`."""
 
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
-            raise SourceError("--url must begin with http:// or https://")
-        self._url = url.rstrip("/")
-        self._headers = {"Accept": "application/json", **headers}
-        token = os.environ.get("RECLOSER_TOKEN")
-        if token and not any(name.lower() == "authorization" for name in headers):
-            self._headers["Authorization"] = f"Bearer {token}"
+        self._client = Client(url, headers)
 
     def overview(self) -> Document:
         """Read all breakers."""
-        status, told = self._ask("/?limit=500")
+        status, told = self._client.ask("/?limit=500")
         if status != 200:
             raise SourceError(_problem(told, status))
         return told
@@ -126,38 +102,16 @@ class UrlSource:
         outcomes: list[Outcome] = []
         for name in names:
             path = f"/b/{quote(name, safe='')}"
-            status, told = self._ask(path)
+            status, told = self._client.ask(path)
             if status == 200:
                 body = {"reason": reason, "for": seconds, "epoch": told["breaker"]["epoch"]}
-                status, told = self._ask(f"{path}/{action}", json.dumps(body).encode())
+                status, told = self._client.ask(f"{path}/{action}", json.dumps(body).encode())
             text = told.get("text", "Done.") if status == 200 else _problem(told, status)
             outcomes.append(Outcome(plain(name, 80), status, plain(str(text)), str(told.get("scope", ""))))
         return outcomes
 
     def close(self) -> None:
         """Nothing is held."""
-
-    def _ask(self, path: str, body: bytes | None = None) -> tuple[int, Document]:
-        headers = dict(self._headers)
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-        request = Request(self._url + path, body, headers)  # noqa: S310 - the scheme was checked
-        try:
-            with urlopen(request, timeout=SECONDS) as answer:  # noqa: S310
-                return answer.status, _read(answer.read(LARGEST))
-        except HTTPError as refused:
-            with refused:
-                return refused.code, _read(refused.read(LARGEST))
-        except (URLError, OSError, ValueError) as error:
-            raise SourceError(f"{plain(self._url)}: {plain(str(error))}") from error
-
-
-def _read(body: bytes) -> Document:
-    try:
-        told: object = json.loads(body)
-    except ValueError:
-        return {}
-    return cast("Document", told) if isinstance(told, dict) else {}
 
 
 def _problem(told: Mapping[str, Any], status: int) -> str:

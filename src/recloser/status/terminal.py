@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 from recloser.core.errors import RecloserError
 from recloser.core.log import logger
 from recloser.status import plaintext
+from recloser.status.client import SourceError
 from recloser.status.markup import agreement_text, duration
 from recloser.status.messages import RefusedError
 from recloser.status.redaction import plain
-from recloser.status.sources import Source, SourceError, StoreSource, UrlSource
+from recloser.status.sources import Source, StoreSource, UrlSource
 from recloser.steering import Action
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def _status(options: argparse.Namespace) -> int:
 
 def _act(options: argparse.Namespace) -> int:
     logger().addHandler(logging.NullHandler())  # what is done is told below
-    by = plain(options.by or getpass.getuser(), 150)
+    by = plain(options.by or _user(), 150)
     try:
         source = _source(options)
         try:
@@ -134,6 +135,13 @@ def _act(options: argparse.Namespace) -> int:
     if statuses == {200}:
         return 0
     return CONFLICT if 409 in statuses else FAILED
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's users need no names
+        return f"uid {os.getuid()}"
 
 
 def _watch(options: argparse.Namespace) -> int:
