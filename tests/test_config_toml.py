@@ -172,6 +172,14 @@ def test_a_syntax_error_names_file_and_line(toml, text, line):
     assert "s3cret" not in str(caught.value)
 
 
+def test_a_byte_order_mark_and_line_breaks_of_windows_are_no_fault(tmp_path):
+    """Its editors write both, and show neither."""
+    file = tmp_path / "recloser.toml"
+    file.write_bytes(b"\xef\xbb\xbf[breakers.payments]\r\nfailure_threshold = 3\r\n")
+
+    assert from_toml(file, {}).breakers["payments"].policy.failure_threshold == 3
+
+
 def test_a_file_that_is_not_utf8(tmp_path):
     """A file in another encoding is told as that."""
     file = tmp_path / "recloser.toml"

@@ -13,6 +13,7 @@ from core.conftest import Build
 from recloser import (
     BulkheadFullError,
     CallRejectedError,
+    CircuitBreaker,
     CircuitOpenError,
     ConfigurationError,
     FailedResultError,
@@ -220,3 +221,10 @@ def test_retry_after_is_finite_for_every_reason(build: Build, clock: Clock):
     probe.ignore()
     breaker.force_open(by="ann", reason="drill")
     assert math.isfinite(refused(breaker).retry_after)
+
+
+@pytest.mark.parametrize("duplicate", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_breaker_that_cannot_be_copied_says_what_to_do(duplicate):
+    """Also as an argument of another process."""
+    with pytest.raises(TypeError, match=r"breaker 'payments' cannot be pickled or copied: .* send its name"):
+        duplicate(CircuitBreaker("payments"))

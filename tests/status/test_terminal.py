@@ -17,10 +17,14 @@ from typing import ClassVar
 
 import pytest
 import uvicorn
+from rich.console import Console
 
 from recloser import Registry, cli
-from recloser.status import client
+from recloser.status import client, terminal
 from recloser.status.app import StatusApp
+from recloser.status.query import Query
+from recloser.status.sampler import Sampler
+from recloser.status.snapshot import document
 
 PATIENCE = 10.0
 
@@ -162,7 +166,8 @@ def elsewhere():
 )
 def test_what_is_no_endpoint_is_said_so(elsewhere, kind, told, command, capsys, monkeypatch):
     """In one line, and no token follows a redirect to wherever it leads."""
-    monkeypatch.setattr(client, "SECONDS", 0.2 if kind == "endless" else 5.0)
+    monkeypatch.setattr(client, "WHOLE", 0.0 if kind == "endless" else 60.0)
+    monkeypatch.setattr(client, "SECONDS", 60.0)
     monkeypatch.setattr(client, "LARGEST", 10_000 if kind == "long" else 10**9)
     monkeypatch.setenv("RECLOSER_TOKEN", "hush")
     assert cli.main([*command, "--url", f"{elsewhere}/{kind}"]) == 1
@@ -228,6 +233,24 @@ def test_ctrl_c_ends_any_command_without_a_traceback(monkeypatch, capsys):
     monkeypatch.setattr("recloser.status.terminal._source", interrupted)
     assert cli.main(["status", "--store", "sqlite"]) == 130
     assert capsys.readouterr().err == ""
+
+
+def test_a_narrow_terminal_leaves_nothing_out(store, capsys):
+    """Names of hosts differ in their last letter."""
+    _, registry = store
+    registry.for_origin("inventory-of-the-warehouse.example:8080")
+    told = document(Sampler(registry).take()[0], Query())
+    Console(width=70).print(terminal._table(told))
+    lines = capsys.readouterr().out.splitlines()
+    names = "".join(line.split("│")[1].strip() for line in lines if "│" in line)
+    assert "inventory-of-the-warehouse.example:8080" in names
+    assert "…" not in "".join(lines)
+
+
+def test_watch_says_that_it_needs_a_terminal(store, capsys):
+    """A pipe would see nothing before the end."""
+    assert cli.main(["watch", "--store", store[0]]) == 1
+    assert "watch needs a terminal" in capsys.readouterr().err
 
 
 def test_watch_follows_the_fleet_until_it_is_interrupted(store):

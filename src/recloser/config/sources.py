@@ -73,7 +73,7 @@ def _parsed(name: str, file: Path) -> Mapping[str, object]:
 
     text = ""
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
         return tomllib.loads(text)
     except OSError as error:
         problem = Problem(name, f"{type(error).__name__}: {error.strerror}", "must be a readable file")

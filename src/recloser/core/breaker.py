@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from types import CoroutineType
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, Unpack
+from typing import TYPE_CHECKING, NoReturn, ParamSpec, TypeVar, Unpack
 
 from recloser.core import living, snapshot
 from recloser.core.decorate import decorate
@@ -102,6 +102,10 @@ class CircuitBreaker:
     def __repr__(self) -> str:
         mode = self.mode.mode
         return f"<CircuitBreaker {self.name!r} {self.state}{'' if mode is Mode.AUTO else f' ({mode})'}>"
+
+    def __reduce__(self) -> NoReturn:
+        fix = "it lives in this process; send its name, and share its state by a registry's store"
+        raise TypeError(f"breaker {self.name!r} cannot be pickled or copied: {fix}")
 
     # -- calls ---------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from recloser.status.redaction import plain, redacted
 from recloser.status.snapshot import VERSION, Document
 
 SECONDS: Final = 5.0  # that a command waits for an answer
+WHOLE: Final = 5.0  # seconds until its end, however much of it comes meanwhile
 LARGEST: Final = 16_000_000  # bytes of an answer
 PART: Final = 65_536
 
@@ -119,7 +120,7 @@ def _checked(url: str) -> str:
 
 
 def _read(answer: Any) -> bytes:
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + WHOLE
     body = bytearray()
     while part := answer.read1(PART):
         body += part

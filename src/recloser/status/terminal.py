@@ -147,6 +147,8 @@ def _user() -> str:
 def _watch(options: argparse.Namespace) -> int:
     if find_spec("rich") is None:
         return _complain('watch needs rich: pip install "recloser[cli]"')
+    if not sys.stdout.isatty():
+        return _complain("watch needs a terminal; status is for pipes and files")
     from rich.console import Console, Group  # noqa: PLC0415 - only watching needs its extra
     from rich.live import Live  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
@@ -156,9 +158,7 @@ def _watch(options: argparse.Namespace) -> int:
     except RecloserError as error:
         return _complain(str(error))
     try:
-        with Live(
-            Text("looking…"), console=Console(), auto_refresh=False, screen=sys.stdout.isatty()
-        ) as live:
+        with Live(Text("looking…"), console=Console(), auto_refresh=False, screen=True) as live:
             while True:
                 try:
                     told = source.overview()
@@ -175,11 +175,13 @@ def _watch(options: argparse.Namespace) -> int:
 
 
 def _table(told: Mapping[str, Any]) -> Table:
-    from rich.table import Table  # noqa: PLC0415
+    from rich.table import Column, Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     styles = {"open": "bold red", "half_open": "yellow", "closed": "green"}
-    table = Table("breaker", "state", "since", "why", "calls/s", "rejected/s", "workers", expand=True)
+    headings = ("breaker", "state", "since", "why", "calls/s", "rejected/s", "workers")
+    # In a narrow terminal nothing is left out: names may differ in their last letter.
+    table = Table(*(Column(heading, overflow="fold") for heading in headings), expand=True)
     for entry in told["breakers"]:
         rates: dict[str, float] = entry["rates"] or {}
         mode = entry["mode"]
