@@ -367,6 +367,24 @@ async def test_openapi_keeps_the_503_that_a_route_describes_itself(make):
     assert list(app.openapi()["paths"]) == ["/v1/page"]
 
 
+async def test_a_success_that_a_handler_makes_of_an_exception_is_no_page_to_serve_again(make, registry):
+    """A dependency's guard sees no exception; a 404 is what it says, whatever raised it."""
+
+    class MissingError(Exception):
+        pass
+
+    app = make()
+    app.add_exception_handler(MissingError, lambda _, error: PlainTextResponse("sorry", int(str(error))))
+
+    @app.get("/{status}", dependencies=[guard("inventory", plan=[plans.stale(600, statuses={200, 404})])])
+    async def page(status: str):
+        raise MissingError(status)
+
+    assert [(await ask(app, path)).status for path in ("/200", "/404")] == [200, 404]
+    force_open(registry)
+    assert [(await ask(app, path)).status for path in ("/200", "/404")] == [503, 404]
+
+
 async def test_openapi_describes_each_route_by_itself(make):
     """What an owner changes of one route is of that one, and YAML needs no aliases."""
     app = make()

@@ -146,6 +146,32 @@ async def test_a_plan_of_a_websocket_is_an_error_at_start(step):
     assert problem.fix == "can never answer: a WebSocket is refused with a 503 or closed, so leave it out"
 
 
+async def test_an_endpoint_with_a_route_for_head_has_the_plan_of_its_route_for_get():
+    """FastAPI adds no HEAD by itself; a plan is wrong only if it fits none of its endpoint's routes."""
+    app, registry = FastAPI(), shop(Clock())
+    install(app, registry)
+
+    @app.head("/page")
+    @app.get("/page")
+    @guard("inventory", plan=[plans.stale(600)])
+    async def page() -> int:
+        return 1
+
+    @app.head("/check")
+    @guard("inventory", plan=[plans.stale(600)])
+    async def check() -> None: ...
+
+    told = await ask(app)
+    assert isinstance(told.error, ConfigurationError)
+    [problem] = told.error.problems
+    assert problem.path == "HEAD /check: guard('inventory').plan[0]"
+    app.router.routes.pop()
+    assert (await ask(app)).body == b"1"
+    open_circuit(registry)
+    again = await ask(app, method="HEAD")
+    assert (again.status, again.headers["content-length"], again.body) == (200, "1", b"")
+
+
 async def test_a_plan_that_names_404_serves_it_again():
     """That there is no such item is an answer too, where the author says so; by default it is not kept."""
     for statuses, expected in (({200, 404}, 404), ({200}, 503)):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from types import CodeType
 from typing import Any, Final, get_args
 
@@ -51,8 +52,9 @@ class Survey:
     def visit(self, routes: Sequence[BaseRoute]) -> Survey:
         """Look at the routes of an application."""
         found = self.routes = list(walk(routes, self.mounted))
+        methods = _methods(found)
         for route in found:
-            self._check(route)
+            self._check(route, methods)
         self._check_early(found)
         self.problems += self.declared.resolve(found)
         for route in found:
@@ -69,10 +71,10 @@ class Survey:
         known = self._facts.get(id(scope.get("endpoint")))
         return known[1] if known is not None else _UNKNOWN
 
-    def _check(self, route: Found) -> None:
+    def _check(self, route: Found, methods: Mapping[int, AbstractSet[str]]) -> None:
         for function in route.functions:
             for guard in guards_of(function):
-                problems = guard.bind(self._responder, f"{route.title}: ", route.methods)
+                problems = guard.bind(self._responder, f"{route.title}: ", methods[id(guard)])
                 self.problems += problems or unsolved(guard, f"{route.title}: ", route.dependant, IN_CODE)
         for dependant in tree(route.dependant):
             if isinstance(dependant.call, Breaker):
@@ -97,6 +99,16 @@ class Survey:
                     place.guarded.bind(self._responder, methods=methods)
                     self.problems += unsolved(place.guarded, f"{route.title}: ", route.dependant, IN_CODE)
                     place.stands_after(before(entry, route.dependant))
+
+
+def _methods(routes: list[Found]) -> Mapping[int, AbstractSet[str]]:
+    # An endpoint may have several routes, for GET and for HEAD say: its plan is wrong only if it fits none of them.
+    found: dict[int, set[str]] = {}
+    for route in routes:
+        for function in route.functions:
+            for guard in guards_of(function):
+                found.setdefault(id(guard), set()).update(route.methods)
+    return found
 
 
 def _facts(route: Found) -> RouteFacts:

@@ -180,7 +180,11 @@ class Exchange(Holder):
         for hold in self.holds:
             if hold.terms.times:
                 hold.answered()
-        if self.keeps and not self.replaced and not self.troubled and not head.get("trailers", False):
+        if (
+            self.keeps
+            and not (self.replaced or self.troubled or head.get("trailers", False))
+            and not (head["status"] < 400 and sys.exception() is not None)  # a handler made it of an error
+        ):
             response = Response(head["status"], text(head.get("headers", ())))
             request = self.request(pers_of(self.keeps))
             self._tee = tee(self.responder.cache, request, response, self.keeps)
