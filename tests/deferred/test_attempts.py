@@ -17,7 +17,7 @@ import pytest
 
 from core.acting import Boom, fail
 from recloser import CircuitBreaker, CircuitOpenError
-from recloser.deferred import Depth, JobState
+from recloser.deferred import Depth, JobState, QueueError
 from recloser.deferred.attempt import is_final
 from recloser.deferred.worker import Worker
 
@@ -461,6 +461,45 @@ def test_a_result_that_cannot_be_kept_is_no_failure(queue, clock, caplog, result
     record = queue.find(job.id)
     assert (record.state, record.result) == (JobState.DONE, "null")
     assert "result" in caplog.text
+
+
+def test_what_is_done_while_the_file_cannot_be_written_is_not_done_again(make, clock, monkeypatch):
+    """Somebody holds its lock, or the disk is full: the receipt is written as soon as it can be."""
+    monkeypatch.setattr("recloser.deferred.attempt.RECEIPT_PAUSES", (0.0, 0.0, 0.0))
+    queue = make(lease=30, rate=1000.0)
+    script, charge = scripted(queue)
+    job = charge.later()
+    complete, tries = queue.table.complete, []
+
+    def locked(*arguments):
+        tries.append(1)
+        if len(tries) < 4:
+            raise sqlite3.OperationalError("database is locked")
+        complete(*arguments)
+
+    queue.table.complete = locked
+    drain(queue, clock)
+    clock.advance(31)
+    drain(queue, clock)
+
+    assert len(script.calls) == 1
+    assert queue.find(job.id).state is JobState.DONE
+
+
+def test_what_can_never_be_noted_is_left_to_the_lease(make, clock, monkeypatch):
+    """At least once: a worker is not held up for ever."""
+    monkeypatch.setattr("recloser.deferred.attempt.RECEIPT_PAUSES", (0.0,))
+    queue = make(lease=30, rate=1000.0)
+    _, charge = scripted(queue)
+    job = charge.later()
+
+    def full(*_):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    queue.table.complete = full
+    with pytest.raises(QueueError, match="disk is full"):
+        drain(queue, clock)
+    assert queue.find(job.id).state is JobState.RUNNING
 
 
 def test_what_ends_the_process_puts_the_job_back(queue, clock):

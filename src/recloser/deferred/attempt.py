@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import sqlite3
+import time
 from collections.abc import Coroutine
 from contextvars import copy_context
 from random import random
@@ -19,6 +21,7 @@ from recloser.core.policy import Policy
 from recloser.core.scope import Scope, current
 from recloser.deferred.event_loop import event_loop
 from recloser.deferred.job import Job, JobRecord
+from recloser.stores.protocol import StoreError
 
 if TYPE_CHECKING:
     from recloser.deferred.queue import Queue
@@ -28,6 +31,14 @@ LONGEST_WAIT: Final = 300.0
 SHORTEST_WAIT: Final = 0.05
 JITTER: Final = 0.25
 LONGEST_RESULT: Final = 100_000
+RECEIPT_PAUSES: Final = (
+    0.1,
+    0.5,
+    1.0,
+    2.0,
+    4.0,
+    8.0,
+)  # seconds, for as long as a file is locked or a disk is full
 
 # Of the answers that blame the request, those that may be other ones later: RFC 9110 §15.5.9 and §15.5.10, RFC 8470
 # §5.2, RFC 6585 §4. A conflict is also what an earlier attempt that is still under way looks like.
@@ -138,7 +149,7 @@ class Attempt:
         table = self._queue.table
         error = ending.error
         if error is None:
-            table.complete(record.id, _written(record, ending.result))
+            self._complete(record, _written(record, ending.result))
             return
         text = describe(error)
         if isinstance(error, CallRejectedError):
@@ -152,6 +163,17 @@ class Attempt:
         else:
             logger().warning("job %s of %r failed: %s", record.id, record.task, text)
             table.put_back(record.id, token, delay=self._delay(record, error), error=text)
+
+    def _complete(self, record: JobRecord, result: str) -> None:
+        """Note that a job is done, insistently: it would be done again for want of a receipt."""
+        for pause in RECEIPT_PAUSES:
+            try:
+                self._queue.table.complete(record.id, result)
+            except (sqlite3.Error, StoreError):
+                time.sleep(pause)
+            else:
+                return
+        self._queue.table.complete(record.id, result)
 
     def _after(self, refusal: CallRejectedError) -> float:
         # Not for as long as an operator's mode may last: he may end it sooner.
