@@ -4,6 +4,7 @@ from typing import Annotated
 
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, WebSocket
+from fastapi.openapi.utils import get_openapi
 from fastapi.responses import PlainTextResponse
 from fastapi.security import HTTPBasic
 
@@ -383,6 +384,17 @@ async def test_a_success_that_a_handler_makes_of_an_exception_is_no_page_to_serv
     assert [(await ask(app, path)).status for path in ("/200", "/404")] == [200, 404]
     force_open(registry)
     assert [(await ask(app, path)).status for path in ("/200", "/404")] == [503, 404]
+
+
+async def test_openapi_that_is_replaced_later_lists_the_503_once_the_application_has_started(make):
+    """As FastAPI's own documentation extends it."""
+    app = make()
+    app.get("/page")(guard("inventory")(no_check))
+    app.openapi = lambda: get_openapi(title="own", version="1", routes=app.routes)
+    await ask(app)
+    told = app.openapi()
+    assert told["info"]["title"] == "own"
+    assert "503" in told["paths"]["/page"]["get"]["responses"]
 
 
 async def test_openapi_describes_each_route_by_itself(make):

@@ -513,6 +513,21 @@ async def test_a_guarded_helper_may_be_called_while_the_answer_is_sent(app, regi
 # -- websockets ------------------------------------------------------------------------------------------------
 
 
+async def test_an_accepted_websocket_is_not_answered_over_http(app, registry):
+    """Starlette asks its handlers even then; nothing but a close would still be understood."""
+
+    @app.websocket("/page")
+    async def page(websocket: WebSocket, inventory: Annotated[CircuitBreaker, breaker("inventory")]):
+        await websocket.accept()
+        inventory.call(lambda: "good")
+
+    registry["inventory"].force_open(by="ann", reason="test")
+    told = await ask(app, kind="websocket", scope={"extensions": {"websocket.http.response": {}}})
+    assert [message["type"] for message in told.messages] == ["websocket.accept"]
+    assert isinstance(told.error, CircuitOpenError)
+    assert registry.degraded.counts() == {}
+
+
 async def test_a_guarded_websocket_is_refused_before_it_is_accepted(app, registry):
     """And accepted otherwise."""
 

@@ -155,6 +155,10 @@ class _Installation:
         if survey.problems:
             raise ConfigurationError(survey.problems)
         survey.declared.apply()
+        if isinstance(self._app, FastAPI):
+            document(
+                self._app, self._responder.registry.declaration.routes
+            )  # `openapi` may be another one by now
         for mounted in survey.mounted:
             added: list[object] = [middleware.cls for middleware in mounted.user_middleware]
             if MountedMiddleware not in added:  # other applications may have mounted it too
@@ -174,8 +178,8 @@ class _Installation:
 class _Handler:
     async def __call__(self, _: HTTPConnection, error: Exception) -> Any:  # an ASGI application will do
         exchange = present_exchange()
-        if exchange is None or not isinstance(error, CallRejectedError):
-            raise error
+        if exchange is None or exchange.started or not isinstance(error, CallRejectedError):
+            raise error  # Starlette asks also for a WebSocket that was accepted
         return await exchange.answer(error)
 
 
