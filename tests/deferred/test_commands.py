@@ -137,3 +137,21 @@ def test_a_queue_that_cannot_be_read_is_said_so(shop, capsys):
     assert run("list", "deferred_shop:queue") == 1
 
     assert "cannot be used: file is not a database" in capsys.readouterr().err
+
+
+def test_a_queue_without_tasks_has_nothing_to_work_on(shop, capsys):
+    """Somebody names it from the module that makes it, rather than the one that declares its tasks."""
+    shop.queue.tasks.clear()
+
+    assert cli.main(["work", "deferred_shop:queue"]) == 1
+    assert "deferred_shop:queue has no tasks" in capsys.readouterr().err
+
+
+def test_a_worker_names_the_tasks_that_it_does_not_know(shop, capsys):
+    """A deployment has renamed one: its jobs must not wait unseen until they are too old."""
+    shop.queue.tasks["charge_later"] = shop.queue.tasks.pop("charge")
+    shop.queue.breakers = {}  # so that work ends before it begins
+
+    with pytest.raises(KeyError, match="payments"):
+        cli.main(["work", "deferred_shop:queue"])
+    assert "jobs wait for tasks that are not declared here: charge\n" in capsys.readouterr().err

@@ -6,6 +6,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from recloser.config.imports import load
@@ -52,6 +53,12 @@ def _threads(text: str) -> int:
 
 def _work(options: argparse.Namespace) -> int:
     queue = _queue(options.queue)
+    if not queue.tasks:
+        return _complain(f"{options.queue} has no tasks: name it from the module that declares them")
+    with suppress(QueueError):  # the worker waits for a file that cannot be used
+        unknown = queue.translated(queue.table.tasks) - set(queue.tasks)
+        if unknown:
+            _complain(f"jobs wait for tasks that are not declared here: {', '.join(sorted(unknown))}")
     ready = getattr(queue.breakers, "ready", None)
     if ready is not None:
         ready(STORE_SECONDS)  # where a fleet shares its breakers, its word comes before the first job

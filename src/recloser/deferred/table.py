@@ -113,6 +113,12 @@ class JobTable(JobFile):
             first = [(task, row[1]) for task in tasks if (row := _first_of(database, task)) is not None]
             return [(task, max(0.0, due - now)) for task, due in sorted(first, key=itemgetter(1))]
 
+    def tasks(self) -> set[str]:
+        """Return the tasks of which jobs wait, whoever knows them."""
+        with self.reading() as database:
+            rows = database.execute(f"SELECT DISTINCT task FROM jobs INDEXED BY waiting WHERE {LIVE}")  # noqa: S608
+            return {task for (task,) in rows}
+
     def claim(
         self,
         tasks: Sequence[str],
