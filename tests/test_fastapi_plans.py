@@ -146,16 +146,20 @@ async def test_a_plan_of_a_websocket_is_an_error_at_start(step):
     assert problem.fix == "can never answer: a WebSocket is refused with a 503 or closed, so leave it out"
 
 
-async def test_an_endpoint_with_a_route_for_head_has_the_plan_of_its_route_for_get():
+@pytest.mark.parametrize("is_decorator", [True, False])
+async def test_an_endpoint_with_a_route_for_head_has_the_plan_of_its_route_for_get(is_decorator):
     """FastAPI adds no HEAD by itself; a plan is wrong only if it fits none of its endpoint's routes."""
     app, registry = FastAPI(), shop(Clock())
     install(app, registry)
 
-    @app.head("/page")
-    @app.get("/page")
-    @guard("inventory", plan=[plans.stale(600)])
     async def page() -> int:
         return 1
+
+    if is_decorator:
+        page = guard("inventory", plan=[plans.stale(600)])(page)
+    for method in ("GET", "HEAD"):
+        own = [] if is_decorator else [guard("inventory", plan=[plans.stale(600)])]
+        app.add_api_route("/page", page, methods=[method], dependencies=own)
 
     @app.head("/check")
     @guard("inventory", plan=[plans.stale(600)])

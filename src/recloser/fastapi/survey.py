@@ -55,7 +55,7 @@ class Survey:
         methods = _methods(found)
         for route in found:
             self._check(route, methods)
-        self._check_early(found)
+        self._check_early(found, methods)
         self.problems += self.declared.resolve(found)
         for route in found:
             if any(not guards_of(wrapper)[0].is_bound for wrapper in getattr(route.endpoint, WRAPPERS, ())):
@@ -74,7 +74,7 @@ class Survey:
     def _check(self, route: Found, methods: Mapping[int, AbstractSet[str]]) -> None:
         for function in route.functions:
             for guard in guards_of(function):
-                problems = guard.bind(self._responder, f"{route.title}: ", methods[id(guard)])
+                problems = guard.bind(self._responder, f"{route.title}: ", methods[id(route.endpoint)])
                 self.problems += problems or unsolved(guard, f"{route.title}: ", route.dependant, IN_CODE)
         for dependant in tree(route.dependant):
             if isinstance(dependant.call, Breaker):
@@ -82,7 +82,7 @@ class Survey:
                 if name not in self._responder.registry.declared:
                     self.problems.append(unknown(self._responder, f"{route.title}: {dependant.call!r}", name))
 
-    def _check_early(self, routes: list[Found]) -> None:
+    def _check_early(self, routes: list[Found], of_endpoint: Mapping[int, AbstractSet[str]]) -> None:
         # A router's guard answers for many routes: its plan is wrong only if it fits none of them.
         entries: dict[int, tuple[Entry, list[Found]]] = {}
         for route in routes:
@@ -90,7 +90,7 @@ class Survey:
                 entries.setdefault(id(entry), (entry, []))[1].append(route)
         for entry, guarded in entries.values():
             where = guarded[0].title + (f" and {len(guarded) - 1} more" if len(guarded) > 1 else "")
-            methods = frozenset[str]().union(*(route.methods for route in guarded))
+            methods = frozenset[str]().union(*(of_endpoint[id(route.endpoint)] for route in guarded))
             problems = entry.guarded().bind(self._responder, f"{where}: ", methods)
             self.problems += problems
             if not problems:
@@ -105,9 +105,7 @@ def _methods(routes: list[Found]) -> Mapping[int, AbstractSet[str]]:
     # An endpoint may have several routes, for GET and for HEAD say: its plan is wrong only if it fits none of them.
     found: dict[int, set[str]] = {}
     for route in routes:
-        for function in route.functions:
-            for guard in guards_of(function):
-                found.setdefault(id(guard), set()).update(route.methods)
+        found.setdefault(id(route.endpoint), set()).update(route.methods)
     return found
 
 
