@@ -66,6 +66,7 @@ FLEETS: Final = [  # processes, servers, browsers and documents: not about the i
     "tests/testing/test_plugin.py",
 ]
 ONCE: Final = [*DEMOS, *FLEETS]
+BROWSED: Final = ["example_django/tests/test_admin_page.py"]
 
 AT_ONCE: Final = 3  # on two processors: many tests wait
 PUNCTUAL: Final = "demos and soaks"  # counts for two: a demo on a busy machine tells another story
@@ -83,7 +84,7 @@ def jobs(arguments: list[str]) -> dict[str, Job]:
     django = ["--ds=teashop.settings", "example_django"]
     return {
         PUNCTUAL: [[*pytest, *DEMOS]],
-        "the newest interpreter": [[*newest, *ignoring(ONCE)], [*newest, *django]],
+        "the newest interpreter": [[*newest, *ignoring(ONCE)], [*newest, *django, *ignoring(BROWSED)]],
         "fleets and browsers": [[*pytest, *FLEETS]],
         "lint": [[os.environ.get("MAKE", "make"), "lint"]],
         "all but these and the core": [[*pytest, *ignoring([*ONCE, *COVERING])]],
