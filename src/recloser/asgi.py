@@ -10,6 +10,7 @@ from collections.abc import Callable
 from recloser.core.errors import ConfigurationError, Problem
 from recloser.core.scope import current
 from recloser.http.exchange import Exchange, FactsOf, present_exchange
+from recloser.http.messages import ANNOUNCING
 from recloser.http.responder import Responder, RouteFacts
 from recloser.http.threads import in_thread
 from recloser.http.websocket import WebSocketExchange
@@ -17,7 +18,6 @@ from recloser.http.wire import ASGIApp, ASGIScope, Message, Receive, Send
 from recloser.registry import Registry
 
 _NO_FACTS = RouteFacts()
-_ANNOUNCING = frozenset({"1.0", "1.1"})  # versions of HTTP in which a header announces content (RFC 9112 §6)
 
 
 def _no_facts(_: ASGIScope) -> RouteFacts:
@@ -81,7 +81,7 @@ class CircuitBreakerMiddleware:
         token = current.set(exchange)
         try:
             if kind == "http" and (
-                self.responder.reads_bodies or scope.get("http_version", "1.1") not in _ANNOUNCING
+                self.responder.reads_bodies or scope.get("http_version", "1.1") not in ANNOUNCING
             ):
                 receive = exchange.reading(receive)
             await self.app(scope, receive, exchange.send)

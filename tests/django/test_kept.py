@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
+from django.core.handlers.asgi import ASGIHandler
 from django.test import Client, override_settings
 from shopsite.tools import trip
 
@@ -40,6 +44,41 @@ def test_personal_answer_is_not_kept(client: Client, touch: str):
 def test_answer_to_credentials_is_not_kept(client: Client, header: str):
     """An answer to a request with cookies or credentials is not kept."""
     assert not is_kept(client, "/personal/nothing/", **{header: "a=b"})
+
+
+@pytest.mark.parametrize("reader", ["nobody", "middleware"])
+@pytest.mark.parametrize(
+    ("version", "content", "kept"), [("2", b"", True), ("2", b"evil", False), ("3", b"evil", False)]
+)
+def test_content_that_no_header_announces_leaves_no_page(client, settings, version, content, kept, reader):
+    """RFC 9110 §9.3.1, RFC 9113 §8.1: in HTTP/2 a GET may bring content unannounced, which others must not suffer."""
+    if reader == "middleware":
+        settings.MIDDLEWARE = ["shopsite.tools.reads_the_body", *settings.MIDDLEWARE]
+    assert ask_by_asgi("/personal/nothing/", version, content) == 200
+    trip()
+    assert ask_by_asgi("/personal/nothing/", version, b"") == (200 if kept else 503)
+
+
+def ask_by_asgi(path: str, version: str, content: bytes) -> int:
+    """Send a request as an ASGI server does, and return the status."""
+    headers = [(b"host", b"testserver")]
+    scope = {"type": "http", "http_version": version, "method": "GET", "path": path, "headers": headers}
+    received = iter([{"type": "http.request", "body": content}])
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        try:
+            return next(received)
+        except StopIteration:
+            await asyncio.sleep(3600)  # nobody hangs up
+            raise
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    asyncio.run(ASGIHandler()(scope, receive, send))
+    status: int = sent[0]["status"]
+    return status
 
 
 def test_remote_user_is_personal(client: Client):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import SEEK_END
 from typing import Final
 
 from django.conf import settings
@@ -11,7 +12,7 @@ from django.http.response import HttpResponseBase
 from django.utils import timezone, translation
 from django.utils.functional import SimpleLazyObject, empty
 
-from recloser.http.messages import Headers, Request, Response
+from recloser.http.messages import ANNOUNCING, Headers, Request, Response
 
 # No client can send a header of such a name.
 _ACTIVE: Final = frozenset({":language", ":timezone"})
@@ -34,9 +35,26 @@ def describe(request: HttpRequest) -> Request:
         headers=(*headers, *active.items()),
         selecting=_ACTIVE,
         personal=is_personal(request),
+        content=_has_unannounced_content(request),
         once=is_for_once(request),
         native=request,
     )
+
+
+def _has_unannounced_content(request: HttpRequest) -> bool:
+    scope = getattr(request, "scope", None)  # WSGI knows no content without a header
+    if scope is None or scope.get("http_version", "1.1") in ANNOUNCING:
+        return False
+    known = request.__dict__
+    if "_body" in known:
+        return bool(known["_body"])
+    stream = known["_stream"]  # ASGI's handler has put all of it into a file
+    if stream.closed or not stream.seekable():
+        return True
+    read = stream.tell()
+    end = stream.seek(0, SEEK_END)
+    stream.seek(read)
+    return bool(end)
 
 
 def body_of(request: HttpRequest, longest: int) -> bytes | None:
