@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -154,12 +155,13 @@ def test_e004_a_backends_breaker_is_no_name(settings, name: object):
 
 
 @pytest.fixture
-def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Queue:
+def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
     """A queue that no later test sees, nor opens its file."""
     monkeypatch.setattr(backlogs, "_alive", WeakSet())
     monkeypatch.setattr(lazy, "NAMES_ASKED_FOR", {})
     monkeypatch.setattr(code, "NAMES_ASKED_FOR", lazy.NAMES_ASKED_FOR)
-    return Queue(tmp_path / "jobs.db", registry)
+    with closing(Queue(tmp_path / "jobs.db", registry)) as queue:
+        yield queue
 
 
 def test_wrong_setting_is_listed_although_a_queue_needs_it(queue: Queue):
