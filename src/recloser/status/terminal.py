@@ -7,10 +7,12 @@ import getpass
 import json
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping
 from importlib.util import find_spec
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 from recloser.core.errors import RecloserError
@@ -157,9 +159,16 @@ def _watch(options: argparse.Namespace) -> int:
         source = _source(options)
     except RecloserError as error:
         return _complain(str(error))
+    ended: list[int] = []
+
+    def end(number: int, frame: FrameType | None) -> None:
+        ended.append(number)  # a finaliser that it hits swallows the exception
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, end)
     try:
         with Live(Text("looking…"), console=Console(), auto_refresh=False, screen=True) as live:
-            while True:
+            while not ended:
                 try:
                     told = source.overview()
                     heading = (Text(plain(line, 1000)) for line in plaintext.heading(told))
@@ -169,9 +178,10 @@ def _watch(options: argparse.Namespace) -> int:
                     live.update(Text(str(error), style="red"), refresh=True)
                 time.sleep(INTERVAL)
     except KeyboardInterrupt:
-        return 0
+        pass
     finally:
         source.close()
+    return 0
 
 
 def _table(told: Mapping[str, Any]) -> Table:
