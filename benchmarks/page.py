@@ -44,12 +44,14 @@ class PageCase:
             browser.close()
 
     def _updated(self, page, registry: Registry) -> float:
+        last = f"tbody tr:nth-child({len(registry)}) .mode"
+        page.wait_for_selector(last, state="detached")  # of the round before
         debugger = page.context.new_cdp_session(page)
         debugger.send("Performance.enable")
         before = _script_time(debugger)
         for breaker in registry.values():
             breaker.force_open(by="bench", reason="update")
-        page.wait_for_selector(f"tbody tr:nth-child({len(registry)}) .mode")
+        page.wait_for_selector(last)
         spent = _script_time(debugger) - before
         for breaker in registry.values():
             breaker.auto(by="bench", reason="update")

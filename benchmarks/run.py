@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Protocol
@@ -43,8 +43,9 @@ class Case(Protocol):
     def rows(self) -> list[Row]: ...
 
 
-def cases(compared: Sequence[peers.Peer]) -> list[Case]:
-    return [
+def cases(compared: Sequence[peers.Peer]) -> Iterator[Case]:
+    """Make the cases one after another: those with a fleet have threads, which none before should hear of."""
+    yield from [
         calls.plain(compared),
         calls.several(),
         calls.bound_method(),
@@ -71,6 +72,8 @@ def cases(compared: Sequence[peers.Peer]) -> list[Case]:
         django_requests.wsgi(),
         django_requests.asgi(),
         SubmissionCase(),
+    ]
+    yield from [
         fleet.closed(),
         fleet.failing(),
         *fleet.propagation(),
