@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from http_tools import Clock, ask, cache, open_circuit, request, shop
-from recloser import CircuitOpenError, ConfigurationError
+from recloser import CircuitOpenError, ConfigurationError, Registry
 from recloser.asgi import CircuitBreakerMiddleware
 from recloser.core.scope import current
 from recloser.fastapi import guard
@@ -789,17 +789,18 @@ async def test_an_accepted_websocket_is_not_refused(registry):
     assert [message["type"] for message in told.messages] == ["websocket.accept"]
 
 
-async def test_start_and_end_of_the_application_are_heard(registry):
+async def test_start_and_end_of_the_application_are_heard(tmp_path):
     """`on_start` before the first request, once; the registry is open meanwhile and closed at the end, each time."""
+    registry = Registry({"STORE": f"sqlite://{tmp_path}/fleet/store.db", "BREAKERS": {"inventory": {}}})
     started, heard = [], []
-    registry.open = lambda: heard.append("open")
-    registry.close = lambda: heard.append("close")
 
     async def app(scope, receive, send):
         if scope["type"] == "lifespan":
             await send({"type": "lifespan.startup.complete"})
-            assert (started, heard[-1]) == ([1], "open")
+            assert started == [1]
+            heard.append(registry.ready(30))
             await send({"type": "lifespan.shutdown.complete"})
+            heard.append(str(registry.store_health.connection))
         else:
             await respond(send)
 
@@ -812,7 +813,7 @@ async def test_start_and_end_of_the_application_are_heard(registry):
     await ask(middleware)
     await ask(middleware, kind="lifespan")
     assert started == [1]
-    assert heard == ["open", "close"] * 2
+    assert heard == [True, "closed"] * 2
 
 
 async def test_without_a_lifespan_the_first_request_starts(registry):

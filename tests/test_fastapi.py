@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
+from fastapi.testclient import TestClient
 from starlette.applications import Starlette
 from starlette.endpoints import HTTPEndpoint
 from starlette.middleware import Middleware
@@ -440,32 +441,61 @@ async def test_the_users_lifespan_runs_and_is_left_when_the_start_is_refused(reg
     assert seen == ["open", "closed"]
 
 
-async def test_the_registry_is_open_from_before_the_users_lifespan_until_after_it():
+@pytest.fixture
+def member(tmp_path) -> Registry:
+    """A registry that is a member of a fleet."""
+    return Registry({"STORE": f"sqlite://{tmp_path}/fleet/store.db", "BREAKERS": {"inventory": {}}})
+
+
+async def test_the_registry_is_open_from_before_the_users_lifespan_until_after_it(member):
     """What runs at the start and the end may use its breakers; at a second start it is opened again."""
     told = []
 
-    class Watched(Registry):
-        def open(self):
-            told.append("open")
-            super().open()
-
-        def close(self):
-            told.append("close")
-            super().close()
-
     @asynccontextmanager
     async def lifespan(app):
-        told.append("start")
+        told.append(member.ready(30))
         yield
-        told.append("end")
+        told.append(str(member.store_health.connection))
 
     app = FastAPI(lifespan=lifespan)
-    install(app, Watched({"BREAKERS": {"inventory": {}}}))
+    install(app, member)
     for _ in range(2):
         messages, error, _ = await started(app)
         assert error is None
         assert messages == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
-    assert told == ["open", "start", "end", "close"] * 2
+        told.append(str(member.store_health.connection))
+    assert told == [True, "up", "closed"] * 2
+
+
+def test_applications_that_share_a_registry_leave_the_fleet_with_the_last_of_them(member):
+    """Whichever ends first; one of whom the start is refused does not count; a second start joins again."""
+    inner, outer, broken = FastAPI(), FastAPI(), FastAPI()
+    for app in (inner, outer, broken):
+        install(app, member)
+    broken.get("/page")(guard("nothing")(token))
+    for first, last in [(inner, outer), (outer, inner)]:
+        one, other = TestClient(first), TestClient(last)
+        with other:
+            with one:
+                assert member.ready(30)
+            with pytest.raises(ConfigurationError), TestClient(broken):
+                pass
+            assert member.store_health.connection == "up"
+        assert member.store_health.connection == "closed"
+
+
+def test_who_closes_a_registry_closes_it_for_all(member):
+    """An explicit `close` waits for no application, and the end of a lifespan after it does no harm."""
+    app = FastAPI()
+    install(app, member)
+    with TestClient(app):
+        assert member.ready(30)
+        member.close()
+        assert member.store_health.connection == "closed"
+        with member:
+            assert member.ready(30)
+        assert member.store_health.connection == "up"
+    assert member.store_health.connection == "closed"
 
 
 async def test_install_is_called_once_and_in_time(registry):

@@ -6,6 +6,7 @@ It belongs innermost, so that CORS, compression and session middleware wrap degr
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from recloser.core.errors import ConfigurationError, Problem
 from recloser.core.scope import current
@@ -71,8 +72,7 @@ class CircuitBreakerMiddleware:
         elif kind == "websocket":
             exchange = WebSocketExchange(self.responder, self._facts, scope, send)
         else:
-            if kind == "lifespan":  # perhaps not the first one: tests enter an application again and again
-                self.responder.registry.open()
+            if kind == "lifespan":
                 send = self._watched(send)
             await self.app(scope, receive, send)
             return
@@ -97,12 +97,16 @@ class CircuitBreakerMiddleware:
             current.reset(token)
 
     def _watched(self, send: Send) -> Send:
+        lifespan = ExitStack()
+        # Where Django's registry stands for another one at times, the one that is entered is left.
+        lifespan.push(self.responder.registry.__enter__())
+
         async def watch(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
                 # What this raises takes the way of the application's own errors at start.
                 self._start()
-            elif message["type"] != "lifespan.startup.failed":
-                self.responder.registry.close()
+            else:
+                lifespan.close()
             await send(message)
 
         return watch

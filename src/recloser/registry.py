@@ -304,18 +304,23 @@ class Registry(Mapping[str, CircuitBreaker]):
             self._hub.reopen()
 
     def close(self) -> None:
-        """Leave the fleet; the breakers go on alone, and listeners hear of them. May be called again."""
+        """Leave the fleet, whoever else uses this registry; the breakers go on alone, and listeners hear of them.
+
+        May be called again. The end of a `with`, or of an application's lifespan, does it if it is the last one.
+        """
         if self._hub is not None:
             self._hub.close()
 
     def __enter__(self) -> Self:
-        self.open()
+        if self._hub is not None:
+            self._hub.enter()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        if self._hub is not None:
+            self._hub.leave()
 
     # -- a mapping with an identity: two registries are never equal --------------------------------------------
 

@@ -17,10 +17,13 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
-from django.test import Client
+from django.test import Client, override_settings
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
 from recloser import Registry
-from recloser.django import registry
+from recloser.django import conf, registry
+from recloser.fastapi import install
 from recloser.status.entry import epoch_text
 from recloser.stores.sqlite import SQLiteStore
 
@@ -220,3 +223,15 @@ def test_lost_store_is_told(path: Path, fleet: Registry, operator: Client, monke
     assert fleet["inventory"].state == "closed"
     assert "unreachable" in run("list")
     assert "alone: store" in operator.get("/admin/recloser/breaker/").content.decode()
+
+
+def test_djangos_registry_stays_in_the_fleet_when_an_application_that_shares_it_ends(fleet: Registry):
+    """Django has no end of its own to tell of, and goes on serving; changed settings still close it."""
+    app = FastAPI()
+    install(app, fleet)
+    with TestClient(app):
+        assert fleet.ready(10)
+        of_these_settings = conf.installation().registry
+    assert fleet.store_health.connection == "up"
+    with override_settings(RECLOSER={"BREAKERS": {}}):
+        assert of_these_settings.store_health.connection == "closed"

@@ -61,6 +61,7 @@ def _install() -> Installation:
             registry.add_listener(signals.forward)
             log_events(registry)
             _installed = build(registry)
+            registry.__enter__()  # for as long as these settings last, whatever ASGI application shares it
         return _installed
 
 

@@ -57,8 +57,8 @@ def install(
     """Let an application answer for its open circuits, and log what happens to them.
 
     Adds one middleware, which stays innermost whatever is added later, and a handler for refusals, which an
-    exception handler of your own outranks; both also in mounted applications. OpenAPI lists their 503. At start every breaker that a
-    route names is looked up; at shutdown the registry is closed.
+    exception handler of your own outranks; both also in mounted applications. OpenAPI lists their 503. At start every
+    breaker that a route names is looked up; at shutdown the registry is closed, by the last application that shares it.
 
     Args:
         app: A FastAPI or Starlette application that has not served anything yet.
@@ -155,10 +155,10 @@ class _Installation:
         if survey.problems:
             raise ConfigurationError(survey.problems)
         survey.declared.apply()
+        routes = self._responder.registry.declaration.routes
         if isinstance(self._app, FastAPI):
-            document(
-                self._app, self._responder.registry.declaration.routes
-            )  # `openapi` may be another one by now
+            # Once more: its `openapi` may have been replaced since `install`.
+            document(self._app, routes)
         for mounted in survey.mounted:
             added: list[object] = [middleware.cls for middleware in mounted.user_middleware]
             if MountedMiddleware not in added:  # other applications may have mounted it too
@@ -166,7 +166,7 @@ class _Installation:
                 mounted.middleware_stack = None  # made anew, if it has served on its own before
                 _add_handler(mounted)
                 if isinstance(mounted, FastAPI):
-                    document(mounted, self._responder.registry.declaration.routes)
+                    document(mounted, routes)
         if all(_answers_refusals(app) for app in (self._app, *survey.mounted)):
             stand_ahead(survey.routes, self._responder, survey.declared)
         self._survey = survey

@@ -57,12 +57,14 @@ class Hub:
         random: Callable[[], float] = chance.random,
     ) -> None:
         self._rounds = Rounds(store, clock, wall_clock, random)
+        self._users = 0
         self._begin_anew()
         fork.watch(self, first=True)
 
     def _begin_anew(self) -> None:
         self.begun = False
         self._starting = threading.Lock()
+        self._counting = threading.RLock()  # whoever comes while the last user leaves opens after that
         self._stepping = threading.RLock()  # the thread at work; whoever forks waits for it
         self._thread: threading.Thread | None = None
         self._wakeup: Wakeup | None = None
@@ -232,6 +234,19 @@ class Hub:
             self._thread = self._wakeup = None
             self._rounds.come_back()
             self.begun = self.is_closing = False
+
+    def enter(self) -> None:
+        """Open for one more user."""
+        with self._counting:
+            self._users += 1
+            self.reopen()
+
+    def leave(self) -> None:
+        """Close, if this was the last user."""
+        with self._counting:
+            self._users -= 1
+            if not self._users:
+                self.close()
 
     # -- the thread --------------------------------------------------------------------------------------------
 
