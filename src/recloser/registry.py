@@ -109,16 +109,14 @@ class Registry(Mapping[str, CircuitBreaker]):
         self._lock = _Lock()
         self._listeners: dict[object, Listener] = {}
         self._uses = count(1)
-        slots = {name: _Slot(self._made(name, own.policy)) for name, own in declaration.breakers.items()}
-        self._declared = slots
+        made = {name: self._made(name, own.policy) for name, own in declaration.breakers.items()}
+        self._declared = slots = {name: _Slot(breaker) for name, breaker in made.items()}
         self._per_origin: dict[str, _Slot] = {}
         self._by_origin = {
             origin: slots[name] for name, own in declaration.breakers.items() for origin in own.origins
         }
         self._displaced: weakref.WeakValueDictionary[str, CircuitBreaker] = weakref.WeakValueDictionary()
-        self.declared: Mapping[str, CircuitBreaker] = MappingProxyType(
-            {name: slot.breaker for name, slot in slots.items()}
-        )
+        self.declared: Mapping[str, CircuitBreaker] = MappingProxyType(made)
 
     @classmethod
     def from_mapping(
@@ -304,10 +302,7 @@ class Registry(Mapping[str, CircuitBreaker]):
             self._hub.reopen()
 
     def close(self) -> None:
-        """Leave the fleet, whoever else uses this registry; the breakers go on alone, and listeners hear of them.
-
-        May be called again. The end of a `with`, or of an application's lifespan, does it if it is the last one.
-        """
+        """Leave the fleet, whoever else is using this; the breakers go on alone, listeners hear of them. Repeatable."""
         if self._hub is not None:
             self._hub.close()
 
