@@ -32,8 +32,8 @@ def both_sides(build: Build, clock: Clock, prepare: Callable[[Callable[[], None]
                 )  # pytest's own threads, from Python 3.12 on
                 children.append(os.fork())
 
-    breaker = prepare(fork)
     try:
+        breaker = prepare(fork)
         fail(breaker)
         breaker.reset(by="ann", reason="go on")
         clock.advance(100)
@@ -73,6 +73,19 @@ def test_c13_a_fork_inside_the_section_leaves_two_working_breakers(build: Build,
             return 0.5
 
         return build(random=dice)
+
+    both_sides(build, clock, prepare)
+
+
+@pytest.mark.timeout(DEADLINE)
+def test_c13_a_fork_amid_the_queue_leaves_the_rest_of_it_to_the_parent(build: Build, clock: Clock):
+    """What is queued belongs to the parent's calls: the child goes on as if that were all."""
+
+    def prepare(fork: Callable[[], None]) -> CircuitBreaker:
+        breaker = build()
+        driver = breaker._driver
+        driver.look(lambda: [driver.queue(each) for each in (fork, lambda: None)])
+        return breaker
 
     both_sides(build, clock, prepare)
 

@@ -281,7 +281,7 @@ class Driver(Section):
         error: BaseException | None = None,
         wait: float | None = None,
     ) -> Outcome:
-        """Settle a call whose outcome is known. Never waits, never raises.
+        """Settle a call whose outcome is known. Never raises, and waits for nobody (but see `section`).
 
         Args:
             ticket: What the call was admitted by.
@@ -343,32 +343,34 @@ class Driver(Section):
         machine = self.machine
         condition = machine.condition
         tally = condition.tally
-        self.sort_durations()
+        ended = self._counter
+        if self.durations is not None:
+            counter = tally.counter if tally is not None else None
+            self._counter = counter if isinstance(counter, SheetCounter) else None
+            self._next_sort = self.clock() + SORT_SECONDS
         counts_all = condition.override.until is None and self.policy.max_concurrent_calls is None
         if tally is None or condition.ramp is not None or not counts_all:
             machine.ask_for_each_call()
-            return
-        machine.next_look = min(tally.next_look, self._next_sort)
-        if self._counter is not None:
-            machine.sheet = self._counter.sheet
-            machine.sheet[0] = machine.next_look
-        if self.rolls or tally.ticks_suffice:
-            machine.recorder = tally.tick
-            return
+        else:
+            machine.next_look = min(tally.next_look, self._next_sort)
+            if self._counter is not None:
+                machine.sheet = self._counter.sheet
+                machine.sheet[0] = machine.next_look
+            suffice = self.rolls or tally.ticks_suffice
+            machine.recorder = tally.tick if suffice else self._warm_recorder(tally)
+        if self.durations is not None:  # last: until calls are let in again, they queue up
+            self.durations.sort(ended.take() if ended is not None else ())
+
+    def _warm_recorder(self, tally: Tally) -> Recorder:
         warm = self._warm
         if warm is None or warm[0] is not tally:
             warm = self._warm = (tally, partial(self._tick_warm, tally))
-        machine.recorder = warm[1]
+        return warm[1]
 
     def sort_durations(self) -> None:
-        """Sort the durations that calls have noted, also those of an epoch that has just ended."""
-        if self.durations is None:
-            return
-        self.durations.sort(self._counter.take() if self._counter is not None else ())
-        tally = self.machine.condition.tally
-        counter = tally.counter if tally is not None else None
-        self._counter = counter if isinstance(counter, SheetCounter) else None
-        self._next_sort = self.clock() + SORT_SECONDS
+        """Sort the durations that calls have noted."""
+        if self.durations is not None:
+            self.durations.sort(self._counter.take() if self._counter is not None else ())
 
     def after_fork_in_child(self) -> None:
         """Begin anew in the same state: a new lock, no inherited permit, lease or count."""

@@ -1,7 +1,8 @@
 """The locked section of one breaker: who may touch its machine, and what happens to those who may not now.
 
-No lock is ever held while foreign code runs, and settling an outcome never waits (SEMANTICS C11): it queues
-the outcome and takes the lock if that is free; whoever holds it looks at the queue again after release.
+No lock is ever held while foreign code runs, and settling an outcome never waits for ours (SEMANTICS C11): it
+queues the outcome and takes the lock if that is free; whoever holds it looks at the queue again after release. Only
+where outcomes come faster than they can be taken does each who brings one more wait for a moment.
 """
 
 from __future__ import annotations
@@ -9,13 +10,17 @@ from __future__ import annotations
 from _thread import RLock  # `threading` only wraps it, and is not needed for more
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from recloser.core.condition import Condition
 from recloser.core.delivery import Delivery
 from recloser.core.machine import Machine
 
 T = TypeVar("T")
+
+CROWD: Final = 1_000  # so many queued operations are more than one drainer keeps up with
+# Seconds. Without an end, a finaliser in the section and a thread that waits for that could wait for each other.
+GIVE_WAY: Final = 0.005
 
 
 class Section(ABC):
@@ -44,7 +49,7 @@ class Section(ABC):
         self.delivery = delivery
         self.clock = clock
         self.wall_clock = wall_clock
-        self._inbox: list[Callable[[], object]] = []
+        self._inbox: list[Callable[[], object]] = []  # an empty deque takes ten times the memory
         self._unlock()
 
     def condition(self) -> Condition:
@@ -115,7 +120,9 @@ class Section(ABC):
         while self._inbox and not self.inside():
             lock = self._lock  # a finaliser in there may fork, and leave us another
             try:
-                if not lock.acquire(False):
+                if not lock.acquire(False) and not (
+                    len(self._inbox) > CROWD and lock.acquire(timeout=GIVE_WAY)
+                ):
                     break  # its holder will look again
                 self._empty_inbox()
                 self._publish()
@@ -127,7 +134,9 @@ class Section(ABC):
                     pass  # it was never ours
 
     def _empty_inbox(self) -> None:
-        while self._inbox:
+        for _ in range(len(self._inbox)):  # not what comes meanwhile: that may never end
+            if not self._inbox:
+                break  # a finaliser in there has forked, and this is the child
             self._inbox.pop(0)()
 
     def wall(self) -> float:
