@@ -137,6 +137,18 @@ def test_what_is_noted_does_not_pile_up(build: Build, clock: Clock, knobs):
     assert breaker.snapshot().calls == 1000
 
 
+def test_a_call_whose_judge_is_interrupted_is_neither_counted_nor_measured(build: Build, clock: Clock):
+    """A Ctrl-C in the midst of the policy's own question leaves nothing known of the call."""
+
+    def interrupted(error: BaseException) -> bool:
+        raise KeyboardInterrupt
+
+    breaker = build(duration_buckets=BUCKETS, failure_on=interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        breaker(raised)(Boom())
+    assert (sum(taken(breaker).counts), breaker.snapshot().calls) == (0, 0)
+
+
 @pytest.mark.parametrize("end", [None, Boom()], ids=["success", "failure"])
 def test_a_call_that_outlives_its_epoch_is_not_counted(build: Build, clock: Clock, end: Boom | None):
     """What began before a reset says nothing about what comes after it, and trips nothing."""

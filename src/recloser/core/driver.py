@@ -355,7 +355,7 @@ class Driver(Section):
             machine.next_look = min(tally.next_look, self._next_sort)
             if self._counter is not None:
                 machine.sheet = self._counter.sheet
-                machine.sheet[0] = machine.next_look
+                machine.sheet.until = machine.next_look
             suffice = self.rolls or tally.ticks_suffice
             machine.recorder = tally.tick if suffice else self._warm_recorder(tally)
         if self.durations is not None:  # last: until calls are let in again, they queue up

@@ -1,8 +1,7 @@
 """How long calls take, where the policy asks: noted as calls end, sorted into buckets later.
 
-Most calls are noted on the sheet of their epoch, which counts them too: `[until, seconds, seconds, ...]`. It admits
-the calls that begin before `until` (monotonic seconds), and its `append` is all that is done for a success: atomic,
-without a lock, and cheaper than a tick of the counter.
+Most calls are noted on the sheet of their epoch, which counts them too: its `append` is all that is done for a
+success, and is atomic, needs no lock, and costs less than a tick of a counter.
 """
 
 from __future__ import annotations
@@ -10,15 +9,12 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from math import inf
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 from recloser.core.window import CallCounter
 
-Sheet: TypeAlias = list[float]
-
 SORT_SECONDS: Final = 0.1
 _AT_ONCE: Final = 1000  # short lists are sorted for a third of what a search for each duration costs
-NO_SHEET: Final[Sheet] = [-inf]  # admits nobody, so nobody writes on it
 
 
 class Histogram(NamedTuple):
@@ -35,6 +31,23 @@ class Histogram(NamedTuple):
     seconds: float
 
 
+class Sheet(list[float]):
+    """How long calls took (seconds), as they note it.
+
+    Attributes:
+        until: It admits the calls that begin before this moment (monotonic seconds).
+    """
+
+    __slots__ = ("until",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.until = -inf
+
+
+NO_SHEET: Final = Sheet()  # admits nobody, so nobody writes on it
+
+
 class SheetCounter(CallCounter):
     """Counts the calls of one epoch, by ticks and on its sheet.
 
@@ -46,7 +59,7 @@ class SheetCounter(CallCounter):
 
     def __init__(self) -> None:
         super().__init__()
-        self.sheet: Sheet = [-inf]
+        self.sheet = Sheet()
         self._taken = 0
 
     def number(self) -> int:
@@ -59,13 +72,13 @@ class SheetCounter(CallCounter):
 
     def take(self) -> list[float]:
         """Take what is noted off the sheet (seconds). It stays counted."""
-        noted = self.sheet[1:]
+        noted = self.sheet[:]
         self._taken += len(noted)  # first: an interruption may make numbers jump, but never go back
-        del self.sheet[1 : len(noted) + 1]
+        del self.sheet[: len(noted)]
         return noted
 
     def _noted(self) -> int:
-        return self._taken + len(self.sheet) - 1
+        return self._taken + len(self.sheet)
 
 
 class Durations:
