@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,14 @@ def test_links_and_pictures_lead_somewhere(document: Path):
     for target in (link or picture for link, picture in targets):
         if "://" not in target and not target.startswith("#"):
             assert (document.parent / target.partition("#")[0]).exists(), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_extras_can_be_installed(document: Path):
+    """Each that a reader is told to install exists."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    named = re.findall(r"recloser\[([^\]]+)\]", document.read_text())
+    assert {extra for names in named for extra in names.split(",")} <= set(extras)
 
 
 def test_a_wrong_snippet_is_noticed(tmp_path: Path):

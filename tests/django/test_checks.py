@@ -351,6 +351,21 @@ def test_w010_guard_above_a_check():
     assert kept
 
 
+def test_w010_routes_are_asked_before_their_views():
+    """W010: a plan in ROUTES with steps that answer for nobody before the view has checked access."""
+    private = {"stale": {"seconds": 60, "per": "builtins:id"}}
+    plans = {
+        "shop:routed": [{"stale": 60}, private, {"json": {}}, "unavailable"],
+        "/shop/*": [{"stale": 60}, "unavailable"],
+    }
+    both = ["inventory", "prices"]
+    with declared(ROUTES={name: {"breakers": both, "plan": plan} for name, plan in plans.items()}):
+        [message] = found("W010")
+
+    assert message.msg.startswith('RECLOSER["ROUTES"]["shop:routed"]["plan"] is asked before the view')
+    assert message.msg.endswith("stale with per and json will not answer there.")
+
+
 def test_w010_guard_above_a_check_of_a_method(settings):
     """W010: it is found on the methods of classes too."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from django.urls import ResolverMatch
@@ -26,6 +27,9 @@ class Routes:
 
     def __len__(self) -> int:
         return len(self._routes)
+
+    def __iter__(self) -> Iterator[Route]:
+        return iter(self._routes)
 
     def find(self, match: ResolverMatch) -> tuple[Guarded, ...]:
         """Return the guards of a view, in the order of `ROUTES`."""

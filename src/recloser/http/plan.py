@@ -106,6 +106,14 @@ class Plan:
         strategies = (strategy for strategy in self.strategies if _is_public(strategy))
         return Plan(strategies, self.last, self.on)
 
+    def late(self) -> list[Strategy]:
+        """Return the steps that answer only once a route has checked access."""
+        return [
+            strategy
+            for strategy in self.strategies
+            if not _is_public(strategy) and not isinstance(strategy, Unavailable)
+        ]
+
     def unshared(self) -> Plan:
         """Leave out pages that requests with credentials may have got, however public they are said to be."""
         strategies = [

@@ -14,7 +14,6 @@ from recloser.django.lazy import NAMES_ASKED_FOR
 from recloser.django.routes import ANY_METHOD
 from recloser.django.urlconf import views
 from recloser.http.guarded import Guarded, unknown
-from recloser.http.plans import Unavailable
 from recloser.http.responder import Responder
 
 
@@ -49,10 +48,7 @@ def check_code(**_: object) -> list[CheckMessage]:
 
 def _is_curtailed(guarded: Guarded, responder: Responder) -> bool:
     _, plan = ("", None) if guarded.bind(responder) else guarded.met(responder)
-    if plan is None:
-        return False
-    early = plan.public().strategies
-    return not all(step in early or isinstance(step, Unavailable) for step in plan.strategies)
+    return plan is not None and bool(plan.late())
 
 
 def _too_high(found: Above) -> Warning:

@@ -1,6 +1,8 @@
-"""E003, W007: what `ROUTES` names, and what is answered there."""
+"""E003, W007, W010: what `ROUTES` names, and what is answered there."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Django's name
 
@@ -8,6 +10,7 @@ from recloser.core.policy import nearest
 from recloser.django.checks.installed import installed
 from recloser.django.urlconf import views
 from recloser.http.routed import names
+from recloser.http.strategy import Strategy
 
 
 def check_routes(**_: object) -> list[CheckMessage]:
@@ -26,7 +29,23 @@ def check_routes(**_: object) -> list[CheckMessage]:
             planned = route.plan or route.plans.get(breaker) or declaration.breakers[breaker].plan
             if planned is None:
                 messages.append(without_plan(f"{route.path}, where {breaker!r} may be open,"))
+    plans = {plan.path: plan.plan for route in found.routes for plan in route.plans if plan.plan is not None}
+    messages += [_too_early(path, late) for path, plan in plans.items() if (late := plan.late())]
     return messages
+
+
+def _too_early(path: str, late: Sequence[Strategy]) -> Warning:
+    return Warning(
+        f"{path} is asked before the view, which may check access: while the circuit is open, "
+        f"{' and '.join(map(_told, late))} will not answer there.",
+        hint='Give such a plan to @guard(...) right above the view\'s own function; public "stale" pages and '
+        '"unavailable" answer here too.',
+        id="recloser.W010",
+    )
+
+
+def _told(strategy: Strategy) -> str:
+    return f"{strategy.name} with per" if strategy.keeping is not None else strategy.name
 
 
 def without_plan(what: str) -> Warning:
