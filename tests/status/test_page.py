@@ -136,6 +136,7 @@ def test_the_page_follows_a_trip_and_a_recovery(site, page):
     says(page.locator("#changes"), "3 consecutive failures >= 3")
     says(page.locator("#workers"), "inventory")
     assert page.locator("#breakers tbody tr").first.get_attribute("data-name") == "inventory"
+    says(inventory, "probe with the next call")  # rather than in 0 s for as long as nobody calls
     (site.broken / "inventory").unlink()
     until(lambda: site.call() and site.detail("inventory")["state"] == "half_open")
     says(inventory.locator(".state"), "half-open")
@@ -281,6 +282,25 @@ def test_another_operator_was_faster(site, page):
     act(site, "mail", "shadow", "theirs")
     form.get_by_role("button", name="Force open").click()
     says(page.locator("#told"), "mode shadow set by bob (theirs)")
+
+
+def test_a_breakers_own_page_stands_still_only_while_somebody_acts(site, page):
+    """It asks for news, tells when it does not, and an act upon what it showed leads back to what is."""
+    page.goto(f"{site.url}/breakers/b/mail")
+    act(site, "mail", "shadow", "news")
+    says(page.locator("dl"), "bob: news")
+    page.fill('[name="reason"]', "mine")
+    act(site, "mail", "auto", "unseen")
+    says(page.locator("#link"), "Stands still while you are at it")
+    assert page.locator("dl").get_by_text("bob: news").is_visible()
+    page.get_by_role("button", name="Force open").click()
+    says(page.locator(".notice"), "mail has changed")
+    page.get_by_role("link", name="mail as it is now").click()
+    page.fill('[name="reason"]', "mine")
+    page.get_by_role("button", name="Force open").click()
+    says(page.locator(".notice"), "Force open: done.")
+    assert page.url.endswith("/b/mail")
+    act(site, "mail", "auto", "done")
 
 
 def test_forms_work_without_javascript(site, browser):

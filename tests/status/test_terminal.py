@@ -58,7 +58,7 @@ def test_status_is_0_while_all_is_closed_and_3_when_not(store, capsys):
     where = ["--store", store[0]]
     assert cli.main(["status", *where]) == 0
     assert cli.main(["open", "mail", "--reason", "move", "--for", "5m", "--by", "ann", *where]) == 0
-    assert "Force open: mail, in the whole fleet." in capsys.readouterr().out
+    assert "Force open: mail, in the whole fleet, for 5 min." in capsys.readouterr().out
     assert cli.main(["status", *where]) == 3
     lines = capsys.readouterr().out.splitlines()
     assert lines[2].startswith("mail      open")
@@ -87,16 +87,51 @@ def test_through_an_endpoint(url, capsys, monkeypatch):
     monkeypatch.setenv("RECLOSER_TOKEN", "t")
     assert cli.main(["status", *where]) == 0
     assert cli.main(["shadow", "payments", "mail", "--reason", "x", *where]) == 0
-    assert "in this process alone" in capsys.readouterr().out
+    assert "in this process alone, until somebody ends it." in capsys.readouterr().out
     assert registry["mail"].mode.by == "Bearer t"
     assert cli.main(["reset", "nobody", "--reason", "x", "--header", "X-A: b", *where]) == 1
 
 
-@pytest.mark.parametrize("where", [["--url", "file:///etc/passwd"], ["--url", "http://127.0.0.1:9/"]])
-def test_what_does_not_answer_fails(where, capsys):
-    """In a sentence."""
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        (["--url", "file:///etc/passwd"], "--url must begin with http"),
+        (["--url", "http://127.0.0.1:9/"], "http://127.0.0.1:9: [Errno 111] Connection refused\n"),
+        (["--store", "foo"], "--store must be "),
+        (["--store", "sqlite", "--namespace", "a b"], "--namespace must be "),
+    ],
+)
+def test_what_does_not_answer_fails(where, told, capsys):
+    """In a sentence, which names what was given and not what a declaration would say."""
     assert cli.main(["status", *where]) == 1
-    assert capsys.readouterr().err.startswith("recloser: ")
+    assert capsys.readouterr().err.startswith(f"recloser: {told}")
+
+
+@pytest.mark.parametrize("command", [["status"], ["open", "mail", "--reason", "x"]])
+def test_a_store_that_nobody_has_made_is_not_made_by_looking(command, tmp_path, capsys):
+    """A mistyped name is told, and leaves no file behind."""
+    path = tmp_path / "sub" / "store.db"
+    assert cli.main([*command, "--store", f"sqlite://{path}", "--namespace", "shop"]) == 1
+    assert f"{path} does not exist: --store and --namespace must be as declared" in capsys.readouterr().err
+    assert not path.parent.exists()
+
+
+def test_a_store_without_anybody_is_no_fleet_in_good_health(tmp_path, capsys):
+    """A namespace that nobody uses has no closed circuits to be glad of."""
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    with Registry({"STORE": url}) as nobody:
+        assert nobody.ready(PATIENCE)
+        assert cli.main(["status", "--store", url]) == 1
+    assert "nobody has a breaker there: --store and --namespace must be" in capsys.readouterr().err
+
+
+def test_a_store_whose_extra_is_missing_is_told_in_a_line(monkeypatch, capsys):
+    """As at the library's own door."""
+    monkeypatch.setitem(sys.modules, "redis", None)
+    for name in [name for name in sys.modules if name.startswith("recloser.stores.redis")]:
+        monkeypatch.delitem(sys.modules, name)
+    assert cli.main(["status", "--store", "redis://127.0.0.1:9/0"]) == 1
+    assert capsys.readouterr().err.endswith('pip install "recloser[redis]"\n')
 
 
 class Elsewhere(BaseHTTPRequestHandler):
@@ -110,6 +145,7 @@ class Elsewhere(BaseHTTPRequestHandler):
         "deep": (200, b"[" * 500_000),
         "long": (200, b" " * 20_000),
         "oops": (500, b"oops \x1b[2J"),
+        "page": (404, b'{"detail": "Not Found"}'),
     }
 
     def do_GET(self):
@@ -162,6 +198,7 @@ def elsewhere():
         ("garbage", "garbage"),
         ("moved", "redirects to /stolen, which is not followed: correct --url, or sign in"),
         ("oops", "HTTP 500"),
+        ("page", "HTTP 404, there is no recloser endpoint: --url is that of the status page"),
     ],
 )
 def test_what_is_no_endpoint_is_said_so(elsewhere, kind, told, command, capsys, monkeypatch):
@@ -235,13 +272,23 @@ def test_ctrl_c_ends_any_command_without_a_traceback(monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_a_narrow_terminal_leaves_nothing_out(store, capsys):
-    """Names of hosts differ in their last letter."""
+@pytest.mark.parametrize(
+    ("width", "headings"),
+    [
+        (100, ["breaker", "state", "since", "why", "calls/s", "rejected/s", "workers"]),
+        (80, ["breaker", "state", "since", "why", "workers"]),
+        (60, ["breaker", "state", "since", "why"]),
+        (40, ["breaker", "state", "why"]),
+    ],
+)
+def test_a_narrow_terminal_shows_what_matters_most(store, width, headings, capsys):
+    """Rather than all of it letter by letter; of names, which may differ in their last letter, nothing is cut."""
     _, registry = store
     registry.for_origin("inventory-of-the-warehouse.example:8080")
     told = document(Sampler(registry).take()[0], Query())
-    Console(width=70).print(terminal._table(told))
+    Console(width=width).print(terminal._table(told, width))
     lines = capsys.readouterr().out.splitlines()
+    assert [heading.strip() for heading in lines[1].strip("┃").split("┃")] == headings
     names = "".join(line.split("│")[1].strip() for line in lines if "│" in line)
     assert "inventory-of-the-warehouse.example:8080" in names
     assert "…" not in "".join(lines)

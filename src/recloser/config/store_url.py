@@ -50,4 +50,6 @@ def redacted(url: object) -> str:
     if url == "sqlite":
         return repr(url)
     scheme = _SCHEME.match(url) if isinstance(url, str) else None
-    return f"'{scheme[0]}://***'" if scheme else f"a {type(url).__name__}"
+    if scheme:
+        return f"'{scheme[0]}://***'"
+    return "a text that is no URL" if isinstance(url, str) else f"something of type {type(url).__name__}"

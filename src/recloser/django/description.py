@@ -12,7 +12,7 @@ from django.utils import formats, timezone
 
 from recloser.core.state import State
 from recloser.django.lazy import registry
-from recloser.status.markup import agreement_text, duration
+from recloser.status.markup import agreement_text, duration, time_left
 from recloser.status.query import Query
 from recloser.status.sight import look
 from recloser.status.snapshot import Document, detail, document
@@ -83,7 +83,7 @@ def of_breaker(entry: Mapping[str, Any]) -> dict[str, object]:
         "lasting": duration(entry["elapsed"]) if entry["since"] else "",
         "mode": override(entry["mode"]),
         "agreement": agreement_text(entry["agreement"]),
-        "next": "" if entry["retry_in"] is None else duration(entry["retry_in"]),
+        "next": "" if entry["retry_in"] is None else time_left(entry["retry_in"]),
     }
 
 

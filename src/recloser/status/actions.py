@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from recloser.core.state import Epoch
 from recloser.registry import Registry, UnknownBreakerError
 from recloser.status.entry import epoch_from_text, epoch_text
+from recloser.status.markup import duration
 from recloser.status.messages import RefusedError
 from recloser.status.redaction import plain
 from recloser.steering import Action, ConflictError
@@ -171,7 +172,13 @@ def _one_of(  # noqa: PLR0917
     except StoreError as lost:
         return Outcome(shown, 503, f"Not known to be done: {plain(str(lost))}.")
     where = "in the whole fleet" if reached else "in this process alone"
-    return Outcome(shown, 200, f"{label}: {shown}, {where}.", "fleet" if reached else "process")
+    return Outcome(shown, 200, f"{label}: {shown}, {where}{_end(wish)}.", "fleet" if reached else "process")
+
+
+def _end(wish: Wish) -> str:
+    if not wish.action.may_end:
+        return ""
+    return ", until somebody ends it" if wish.seconds is None else f", for {duration(wish.seconds)}"
 
 
 def _exists(registry: Registry, name: str) -> bool:

@@ -93,16 +93,18 @@ class Client:
                 if 300 <= status < 400:
                     target = redacted(str(answer.headers.get("Location", "")))
                     raise SourceError(
-                        f"{self._shown}: redirects to {target}, which is not followed: correct --url, or sign in"
+                        f"{self.shown}: redirects to {target}, which is not followed: correct --url, or sign in"
                     )
         except (URLError, HTTPException, OSError, ValueError) as error:
-            raise SourceError(f"{self._shown}: {plain(str(error)) or type(error).__name__}") from error
+            why = error.reason if isinstance(error, URLError) else error
+            raise SourceError(f"{self.shown}: {plain(str(why)) or type(why).__name__}") from error
         if status == 200 and (told.get("version") != VERSION if body is None else "text" not in told):
-            raise SourceError(f"{self._shown}: what answers is no recloser endpoint, or of another version")
+            raise SourceError(f"{self.shown}: what answers is no recloser endpoint, or of another version")
         return status, told
 
     @property
-    def _shown(self) -> str:
+    def shown(self) -> str:
+        """The endpoint's URL, as it may be shown."""
         return plain(self._url)
 
 

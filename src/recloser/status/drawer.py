@@ -24,13 +24,14 @@ def one(view: View, document: Mapping[str, Any], *, done: str = "", part: bool =
     """
     entry = document["breaker"]
     notice = f'<p class="notice" role="status">{text(done)}</p>' if done else ""
-    body = f"{notice}{_facts(entry)}{on_one(view, entry)}{_probes(entry)}"
+    body = f"{_facts(entry)}{on_one(view, entry)}{_probes(entry)}"
     body += timeline(entry["transitions"], "Timeline", document["at"], of_one=True)
     body += _beliefs(entry) + _policy(entry)
     if part:
         return f"<h2>{text(entry['name'])}</h2>{body}"
     back = f'<p><a href="{link(view.base, "")}">All breakers</a></p>'
-    return whole(view, entry["name"], f"{back}{head(document)}{body}")
+    content = f'<div class="content" data-at="{text(document["at"])}">{body}</div>'
+    return whole(view, entry["name"], f"{back}{head(document)}{notice}{content}")
 
 
 def _facts(entry: Entry) -> str:

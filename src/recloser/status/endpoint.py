@@ -106,7 +106,9 @@ class Endpoint:
         kind = asked.accepted()
         if kind == "html":
             view = self._view(asked, access)
-            answer = as_html(page.error(view, refused.title, refused.text), refused.status)
+            pieces = asked.path.strip("/").split("/")
+            name = pieces[1] if pieces[0] == "b" and len(pieces) == 3 else ""
+            answer = as_html(page.error(view, refused.title, refused.text, name), refused.status)
         elif kind == "text":
             answer = as_text(f"{refused.title}: {refused.text}\n", refused.status)
         else:

@@ -147,7 +147,7 @@ def _heard(document: Mapping[str, Any], worker: Mapping[str, Any]) -> str:
     if not worker["late"]:
         return "in time"
     last = datetime.fromisoformat(document["at"]) - timedelta(seconds=worker["heard"])
-    silent = markup.clock(last.isoformat(timespec="milliseconds"), worker["heard"], "since")
+    silent = markup.clock(last.isoformat(timespec="milliseconds"), worker["heard"])
     return f'<strong class="warn">silent for {silent}</strong>'
 
 

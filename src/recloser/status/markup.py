@@ -11,6 +11,7 @@ from urllib.parse import quote
 from recloser.status.redaction import plain
 
 Entry = Mapping[str, Any]
+PROBE_DUE: Final = "with the next call"
 
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 _BARS: Final = 30
@@ -67,12 +68,22 @@ def since(entry: Entry) -> str:
     """Show for how long the state has lasted."""
     if entry["since"] is None:
         return ""
-    return clock(entry["since"], entry["elapsed"], "since")
+    return clock(entry["since"], entry["elapsed"])
 
 
-def clock(moment: str, seconds: float, counts: str) -> str:
-    """Show a duration that the page counts on: `"since"` a moment, or until it is `"due"`."""
-    return f'<time datetime="{text(moment)}" data-{counts}>{text(duration(seconds))}</time>'
+def clock(moment: str, seconds: float) -> str:
+    """Show a duration since a moment, which the page counts on."""
+    return f'<time datetime="{text(moment)}" data-since>{text(duration(seconds))}</time>'
+
+
+def timer(moment: str, seconds: float, over: str) -> str:
+    """Show a time left until a moment, which the page counts down, and then what is said when it is over."""
+    return f'<time datetime="{text(moment)}" data-over="{text(over)}">{text(time_left(seconds, over))}</time>'
+
+
+def time_left(seconds: float, over: str = PROBE_DUE) -> str:
+    """Tell in how long something is, or what is said when it is due."""
+    return f"in {duration(seconds)}" if seconds >= 1 else over
 
 
 def countdown(entry: Entry) -> str:
@@ -82,10 +93,10 @@ def countdown(entry: Entry) -> str:
         needed = "" if probes["needed"] is None else f" of {probes['needed']}"
         return f"{probes['successes']}{needed} good, {probes['in_flight']} in flight"
     if entry["due"] is not None and entry["mode"]["mode"] in ("auto", "shadow"):
-        return f"probe in {clock(entry['due'], entry['retry_in'], 'due')}"
+        return f"probe {timer(entry['due'], entry['retry_in'], PROBE_DUE)}"
     until = entry["mode"]["until"]
     if until is not None:
-        return f"mode ends in {clock(until, entry['mode']['remaining'], 'due')}"
+        return f"mode ends {timer(until, entry['mode']['remaining'], 'now')}"
     return ""
 
 

@@ -28,9 +28,18 @@ def overview(view: View, document: Mapping[str, Any], query: Query, rates: Rates
     return whole(view, f"Circuit breakers: {document['namespace']}", body)
 
 
-def error(view: View, title: str, told: str) -> str:
-    """Make the page of an error."""
+def error(view: View, title: str, told: str, name: str = "") -> str:
+    """Make the page of an error.
+
+    Args:
+        view: For whom.
+        title: In two or three words.
+        told: What was wrong and what to do.
+        name: Of the breaker that was to be acted on.
+    """
     back = f'<p><a href="{link(view.base, "")}">All breakers</a></p>'
+    if name:
+        back = f'<p><a href="{link(view.base, "b", name)}">{text(name)} as it is now</a></p>{back}'
     return whole(view, title, f'<p class="notice" role="alert">{text(told)}</p>{back}')
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from recloser.status.markup import agreement_text, duration, queue_of
+from recloser.status.markup import agreement_text, duration, queue_of, time_left
 
 
 def overview(document: Mapping[str, Any]) -> str:
@@ -61,7 +61,7 @@ def line_of(entry: Mapping[str, Any]) -> str:
     elif entry["cause"] is not None and entry["severity"]:
         told.append(entry["cause"]["text"])
     if entry["retry_in"] is not None and mode["mode"] in ("auto", "shadow"):
-        told.append(f"probe in {duration(entry['retry_in'])}")
+        told.append(f"probe {time_left(entry['retry_in'])}")
     if agreed["differ"]:
         told.append(f"workers: {agreement_text(agreed)}")
     return "  ".join(told)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import quote
 
+from recloser.core.errors import ConfigurationError
 from recloser.registry import Registry, UnknownBreakerError
 from recloser.status.actions import Outcome, Wish, carry_out, read_wish
 from recloser.status.client import SECONDS, Client, SourceError
@@ -16,6 +17,9 @@ from recloser.status.sampler import Sampler
 from recloser.status.snapshot import Document, detail, document
 from recloser.steering import Action
 from recloser.stores.health import Connection
+from recloser.stores.opening import path_of
+
+_AS_DECLARED: Final = "--store and --namespace must be as declared, and a worker must have begun"
 
 
 class Source(Protocol):
@@ -48,7 +52,14 @@ class StoreSource:
     """
 
     def __init__(self, url: str, namespace: str) -> None:
-        self._registry = Registry({"STORE": url, "NAMESPACE": namespace})
+        try:
+            self._registry = Registry({"STORE": url, "NAMESPACE": namespace})
+        except ConfigurationError as error:
+            told = str(error).replace('RECLOSER["STORE"]', "--store")
+            raise SourceError(told.replace('RECLOSER["NAMESPACE"]', "--namespace")) from None
+        path = path_of(url, namespace)
+        if path is not None and not path.exists():  # looking makes none
+            raise SourceError(f"{path} does not exist: {_AS_DECLARED}")
         if not self._registry.ready(SECONDS) or self._registry.store_health.connection is not Connection.UP:
             health = self._registry.store_health
             self._registry.close()
@@ -58,6 +69,9 @@ class StoreSource:
     def overview(self) -> Document:
         """Read all breakers."""
         sight, rates = self._sampler.take()
+        if sight.fleet is not None and not sight.fleet.breakers and not sight.fleet.workers:
+            health = self._registry.store_health
+            raise SourceError(f"store {health.address}: nobody has a breaker there: {_AS_DECLARED}")
         return document(sight, Query(limit=1_000_000), rates)
 
     def act(
@@ -91,7 +105,7 @@ class UrlSource:
         """Read all breakers."""
         status, told = self._client.ask("/?limit=500")
         if status != 200:
-            raise SourceError(_problem(told, status))
+            raise SourceError(f"{self._client.shown}: {_problem(told, status)}")
         return told
 
     def act(
@@ -115,4 +129,6 @@ class UrlSource:
 
 
 def _problem(told: Mapping[str, Any], status: int) -> str:
+    if status == 404 and "title" not in told:  # no problem document of ours
+        return "HTTP 404, there is no recloser endpoint: --url is that of the status page"
     return plain(str(told.get("detail") or f"HTTP {status}"))

@@ -42,6 +42,15 @@ NOT_CLOSED: Final = 3
 CONFLICT: Final = 4
 COLOURS: Final = {"open": "31", "half_open": "33", "closed": "32"}
 INTERVAL: Final = 1.0  # seconds
+COLUMNS: Final = {  # what `watch` shows, and in how wide a terminal
+    "breaker": 0,
+    "state": 0,
+    "since": 60,
+    "why": 0,
+    "calls/s": 90,
+    "rejected/s": 90,
+    "workers": 75,
+}
 
 
 def add_commands(commands: Commands) -> None:
@@ -85,8 +94,12 @@ def _add_source(command: argparse.ArgumentParser) -> None:
 
 
 def _source(options: argparse.Namespace) -> Source:
+    logger().addHandler(logging.NullHandler())  # what is seen and done is told here
     if options.store:
-        return StoreSource(options.store, options.namespace)
+        try:
+            return StoreSource(options.store, options.namespace)
+        except ImportError as missing:
+            raise SourceError(str(missing)) from missing
     headers: dict[str, str] = {}
     for text in options.header:
         name, colon, value = text.partition(":")
@@ -114,7 +127,6 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _act(options: argparse.Namespace) -> int:
-    logger().addHandler(logging.NullHandler())  # what is done is told below
     by = plain(options.by or _user(), 150)
     try:
         source = _source(options)
@@ -167,12 +179,13 @@ def _watch(options: argparse.Namespace) -> int:
 
     signal.signal(signal.SIGINT, end)
     try:
-        with Live(Text("looking…"), console=Console(), auto_refresh=False, screen=True) as live:
+        console = Console()
+        with Live(Text("looking…"), console=console, auto_refresh=False, screen=True) as live:
             while not ended:
                 try:
                     told = source.overview()
                     heading = (Text(plain(line, 1000)) for line in plaintext.heading(told))
-                    shown = Group(*heading, _table(told))
+                    shown = Group(*heading, _table(told, console.width))
                     live.update(shown, refresh=True)
                 except RecloserError as error:
                     live.update(Text(str(error), style="red"), refresh=True)
@@ -184,14 +197,14 @@ def _watch(options: argparse.Namespace) -> int:
     return 0
 
 
-def _table(told: Mapping[str, Any]) -> Table:
+def _table(told: Mapping[str, Any], width: int) -> Table:
     from rich.table import Column, Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     styles = {"open": "bold red", "half_open": "yellow", "closed": "green"}
-    headings = ("breaker", "state", "since", "why", "calls/s", "rejected/s", "workers")
-    # In a narrow terminal nothing is left out: names may differ in their last letter.
-    table = Table(*(Column(heading, overflow="fold") for heading in headings), expand=True)
+    shown = [heading for heading, room in COLUMNS.items() if width >= room]
+    # In a narrow terminal no name is cut: it may differ from another in its last letter.
+    table = Table(*(Column(heading, overflow="fold") for heading in shown), expand=True)
     for entry in told["breakers"]:
         rates: dict[str, float] = entry["rates"] or {}
         mode = entry["mode"]
@@ -200,16 +213,16 @@ def _table(told: Mapping[str, Any]) -> Table:
             state += f" ({mode['mode'].replace('_', ' ')})"
         cause = entry["cause"]["text"] if entry["cause"] is not None and entry["severity"] else ""
         why = f"{mode['by']}: {mode['reason']}" if mode["mode"] != "auto" else cause
-        cells = (
-            Text(plain(entry["name"])),
-            Text(plain(state), style=styles.get(entry["state"], "")),
-            Text(duration(entry["elapsed"]) if entry["since"] else ""),
-            Text(plain(why)),
-            Text(f"{rates['calls']:.1f}" if rates else ""),
-            Text(f"{rates['rejected']:.1f}" if rates else ""),
-            Text(agreement_text(entry["agreement"])),
-        )
-        table.add_row(*cells)
+        cells = {
+            "breaker": Text(plain(entry["name"])),
+            "state": Text(plain(state), style=styles.get(entry["state"], "")),
+            "since": Text(duration(entry["elapsed"]) if entry["since"] else ""),
+            "why": Text(plain(why)),
+            "calls/s": Text(f"{rates['calls']:.1f}" if rates else ""),
+            "rejected/s": Text(f"{rates['rejected']:.1f}" if rates else ""),
+            "workers": Text(agreement_text(entry["agreement"])),
+        }
+        table.add_row(*(cells[heading] for heading in shown))
     return table
 
 

@@ -18,12 +18,20 @@ def open_store(url: str, namespace: str) -> Store:
     Raises:
         ImportError: Names the extra to install.
     """
-    if url.startswith("sqlite"):
-        from recloser.stores import files  # noqa: PLC0415 - not every process has such a store
-        from recloser.stores.sqlite import SQLiteStore  # noqa: PLC0415
+    path = path_of(url, namespace)
+    if path is not None:
+        from recloser.stores.sqlite import SQLiteStore  # noqa: PLC0415 - not every process has such a store
 
-        path = Path(unquote(urlsplit(url).path)) if "://" in url else files.default_path(namespace)
         return SQLiteStore(path, namespace)
     from recloser.stores.redis import RedisStore  # noqa: PLC0415 - an extra
 
     return RedisStore(url, namespace)
+
+
+def path_of(url: str, namespace: str) -> Path | None:
+    """Return the file of a store's URL; `None` if it is a server's."""
+    if not url.startswith("sqlite"):
+        return None
+    from recloser.stores import files  # noqa: PLC0415 - not every process has such a store
+
+    return Path(unquote(urlsplit(url).path)) if "://" in url else files.default_path(namespace)

@@ -4,7 +4,7 @@
 const base = document.body.dataset.base;
 const table = document.querySelector("#breakers tbody");
 const drawer = document.getElementById("drawer");
-const drawerContent = drawer?.querySelector(".content");
+const content = document.querySelector(".content"); // of the drawer, or of a breaker's own page
 const link = document.getElementById("link");
 const told = document.getElementById("told");
 let shown = null; // the drawer's breaker
@@ -38,9 +38,10 @@ function linked(text, isFresh = false) {
 
 function tickClocks() {
   const now = Date.now() + skew;
-  for (const each of document.querySelectorAll("time[data-since], time[data-due]")) {
-    const at = Date.parse(each.dateTime);
-    const text = duration(("since" in each.dataset ? now - at : at - now) / 1000);
+  for (const each of document.querySelectorAll("time[data-since], time[data-over]")) {
+    const seconds = (now - Date.parse(each.dateTime)) / 1000;
+    const left = seconds > -1 ? each.dataset.over : `in ${duration(-seconds)}`;
+    const text = "since" in each.dataset ? duration(seconds) : left;
     if (each.textContent !== text) each.textContent = text;
   }
 }
@@ -195,7 +196,7 @@ async function poll() {
 
 function isAtWork() {
   // Somebody is at work in there: what he saw stays until he is done.
-  return drawerContent.contains(document.activeElement) || drawerContent.querySelector("input:not([type=hidden])")?.value;
+  return content.contains(document.activeElement) || content.querySelector("input:not([type=hidden])")?.value;
 }
 
 async function load(name, isNew) {
@@ -211,22 +212,57 @@ async function load(name, isNew) {
   }
   if (shown !== name || mine < answered || (!isNew && isAtWork())) return;
   answered = mine; // a slow answer must not bring back what was before
-  const open = [...drawerContent.querySelectorAll("details")].map((each) => each.open);
-  const focused = drawerContent.contains(document.activeElement);
+  const focused = content.contains(document.activeElement);
   const holder = document.createElement("template");
   holder.innerHTML = html;
-  drawerContent.replaceChildren(holder.content);
-  drawerContent.querySelectorAll("details").forEach((each, place) => { each.open = open[place] ?? false; });
+  fill(holder.content);
   if (focused) drawer.querySelector(".close").focus();
   tickClocks();
+}
+
+function fill(fresh) {
+  const open = [...content.querySelectorAll("details")].map((each) => each.open);
+  content.replaceChildren(fresh);
+  content.querySelectorAll("details").forEach((each, place) => { each.open = open[place] ?? false; });
 }
 
 function openDrawer(name) {
   shown = name;
   drawer.setAttribute("aria-label", `Breaker ${name}`);
-  drawerContent.replaceChildren();
+  content.replaceChildren();
   drawer.showModal();
   load(name, true);
+}
+
+// -- a breaker's own page ------------------------------------------------------------------------------------
+
+function keepTime() {
+  skew = Date.parse(content.dataset.at) - Date.now();
+  tickClocks();
+}
+
+async function reload() {
+  try {
+    const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+    if (!answer.ok) throw new Error(answer.status);
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (isPressed || isAtWork()) {
+      linked("Stands still while you are at it");
+    } else {
+      const head = document.getElementById("head");
+      if (head.innerHTML !== fresh.getElementById("head").innerHTML) head.replaceWith(fresh.getElementById("head"));
+      const now = fresh.querySelector(".content");
+      content.dataset.at = now.dataset.at;
+      const parts = document.createDocumentFragment();
+      parts.append(...now.childNodes);
+      fill(parts);
+      keepTime();
+      linked("Asking every 3 s", true);
+    }
+  } catch {
+    linked("No answer; asking again");
+  }
+  setTimeout(reload, 3000);
 }
 
 // -- actions -------------------------------------------------------------------------------------------------
@@ -289,5 +325,10 @@ if (table) {
   });
   if (document.body.dataset.live === "events" && "EventSource" in window) listen();
   else poll();
+} else if (content) {
+  history.replaceState(null, "", location.pathname); // what was done need not be told again
+  keepTime();
+  linked("Asking every 3 s", true);
+  setTimeout(reload, 3000);
 }
 setInterval(tickClocks, 1000);
