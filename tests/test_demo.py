@@ -172,7 +172,7 @@ def assert_it_was_told_in_lines(text: str) -> None:
     """Without a terminal there is a line for each transition, and nothing but text."""
     assert "worker 1  payments: open (3 consecutive failures >= 3)" in text
     assert "worker 2  payments: open (3 consecutive failures >= 3)" in text
-    assert re.search(r"inventory: closed \(1 successful probes", text)
+    assert re.search(r"inventory: closed \(1 successful probe", text)
     assert "\x1b" not in text
 
 

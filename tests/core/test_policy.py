@@ -223,5 +223,6 @@ def test_a_breaker_takes_a_policy_or_its_knobs():
 
 def test_a_breaker_needs_a_name():
     """Errors, events and metrics have to name it."""
-    with pytest.raises(ConfigurationError, match="name must be a non-empty string, got ''"):
-        CircuitBreaker("")
+    for name in ("", 3, None):
+        with pytest.raises(ConfigurationError, match=f"name must be a non-empty string, got {name!r}"):
+            CircuitBreaker(name)

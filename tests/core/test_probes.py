@@ -161,7 +161,7 @@ def test_c4_three_expiries_without_a_verdict_reopen(build: Build, clock: Clock, 
         clock.advance(5)
     error = refused(breaker)
     assert (error.reason, error.cause.rule, error.cause.number) == (Rejection.OPEN, Rule.PROBE_TIMEOUT, 3)
-    assert str(error.cause) == "3 probes without a verdict at their deadline"
+    assert str(error.cause) == "3 probes without a verdict at the deadline"
     assert heard.states == ["half_open", "open"]
     assert breaker.snapshot().reopenings == 1
     for probe in hanging:

@@ -58,7 +58,7 @@ def test_c7_a_refused_call_is_a_rejection_until_the_ramps_end(build: Build, cloc
         pass
     error = refused(breaker)
     assert (error.reason, error.state, error.retry_after) == (Rejection.RAMP, State.CLOSED, 75)
-    assert str(error).startswith("circuit 'shop' is closed for 25.0 s (1 successful probes >= 1)")
+    assert str(error).startswith("circuit 'shop' is closed for 25.0 s (1 successful probe >= 1)")
     assert breaker.snapshot().rejected[Rejection.RAMP] == 2
 
 

@@ -85,6 +85,26 @@ def test_who_may_look(clients: dict[str, Client], who: str, page: str):
     assert clients[who].get(page).status_code == MATRIX[who][0]
 
 
+@pytest.mark.parametrize("page", [LIST, PAGE])
+def test_where_the_page_stands_is_told_as_on_all_pages(clients: dict[str, Client], page: str):
+    """In the markup that this Django's own pages have, and its style sheets know."""
+
+    def place(page: str) -> re.Match[str]:
+        found = re.search(
+            r'<(\w+) class="breadcrumbs">(.*?)</\1>',
+            clients["superuser"].get(page).content.decode(),
+            re.DOTALL,
+        )
+        assert found is not None
+        return found
+
+    ours, djangos = place(page), place("/admin/auth/user/")
+    assert ours[1] == djangos[1]
+    assert ours[2].count("<li") == (ours[2].count("<a ") + 1 if "<li" in djangos[2] else 0)
+    links = re.findall('href="([^"]+)"', ours[2])
+    assert links == ["/admin/", "/admin/recloser/", *([LIST] if page == PAGE else [])]
+
+
 @pytest.mark.parametrize("who", MATRIX)
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_who_may_act(clients: dict[str, Client], who: str, name: str):

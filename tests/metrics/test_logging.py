@@ -64,11 +64,11 @@ def test_each_transition_is_one_record(make: Make, told, clock: Clock):
 
     opened, probing, closed = lines(told)
     assert opened == (
-        "circuit 'stock' is open, was closed: 1 consecutive failures >= 1; last failure: TimeoutError: timed out; "
+        "circuit 'stock' is open, was closed: 1 consecutive failure >= 1; last failure: TimeoutError: timed out; "
         "next probe in 10.0 s"
     )
     assert probing == "circuit 'stock' is half-open, was open: recovery due"
-    assert closed == "circuit 'stock' is closed, was half-open: 1 successful probes >= 1"
+    assert closed == "circuit 'stock' is closed, was half-open: 1 successful probe >= 1"
     assert [record.levelname for record in told] == ["WARNING", "INFO", "INFO"]
     assert fields(told[0]) == {
         "breaker": "stock",
@@ -76,7 +76,7 @@ def test_each_transition_is_one_record(make: Make, told, clock: Clock):
         "old_state": "closed",
         "new_state": "open",
         "rule": "consecutive_failures",
-        "cause": "1 consecutive failures >= 1",
+        "cause": "1 consecutive failure >= 1",
         "last_failure": "TimeoutError: timed out",
         "retry_after": 10.0,
     }

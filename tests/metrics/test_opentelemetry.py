@@ -314,7 +314,7 @@ def test_the_span_of_the_call_that_trips_says_so(
     assert event.name == "circuit_breaker.opened"
     assert dict(event.attributes) == {
         PEER: "stock",
-        "circuit_breaker.cause": "1 consecutive failures >= 1",
+        "circuit_breaker.cause": "1 consecutive failure >= 1",
         "circuit_breaker.last_failure": "TimeoutError: timed out",
         "circuit_breaker.retry_after": 10.0,
     }

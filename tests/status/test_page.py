@@ -144,7 +144,7 @@ def test_the_page_follows_a_trip_and_a_recovery(site, page):
     until(lambda: site.call() == "success")
     says(inventory.locator(".state"), "closed")
     says(inventory, "2 of 2 agree")
-    says(page.locator("#changes"), "1 successful probes")
+    says(page.locator("#changes"), "1 successful probe")
 
 
 def until(condition):

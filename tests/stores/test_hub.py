@@ -316,7 +316,7 @@ def test_probes_that_hang_open_again(tmp_path):
             fleet.pass_time(0.2)
 
         assert fleet.states == ["open", "open"]
-        assert str(fleet[0].breaker.snapshot().cause) == "3 probes without a verdict at their deadline"
+        assert str(fleet[0].breaker.snapshot().cause) == "3 probes without a verdict at the deadline"
         for permit in hung:
             permit.ignore()
 

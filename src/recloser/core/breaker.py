@@ -89,7 +89,7 @@ class CircuitBreaker:
     ) -> None:
         if policy is not None and knobs:
             raise TypeError(f"breaker {name!r}: give a policy or its knobs ({', '.join(knobs)}), not both")
-        if not name:
+        if not name or not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError([Problem("name", repr(name), "must be a non-empty string")])
         if policy is None:
             policy = Policy(**knobs) if knobs else DEFAULT_POLICY

@@ -61,16 +61,20 @@ class Cause(NamedTuple):
                 share = self.number / self.total
                 return f"{what} {self.number}/{self.total} = {share:.0%} >= {self.threshold:.0%}"
             case Rule.CONSECUTIVE_FAILURES:
-                return f"{self.number} consecutive failures >= {self.threshold:g}"
+                return f"{_counted(self.number, 'consecutive failure')} >= {self.threshold:g}"
             case Rule.PROBES_SUCCEEDED:
-                return f"{self.number} successful probes >= {self.threshold:g}"
+                return f"{_counted(self.number, 'successful probe')} >= {self.threshold:g}"
             case Rule.PROBE_TIMEOUT:
-                return f"{self.number} probes without a verdict at their deadline"
+                return f"{_counted(self.number, 'probe')} without a verdict at the deadline"
             case Rule.RESET | Rule.MODE:
                 actor = f" by {self.by}" if self.by else ""
                 return f"{self.rule}{actor}: {self.why}" if self.why else f"{self.rule}{actor}"
             case _:
                 return self.rule.replace("_", " ")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+import django
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import quote, unquote
@@ -236,10 +237,25 @@ class BreakerAdmin(_ModelAdmin):
         self, request: HttpRequest, template: str, told: Document, context: dict[str, Any]
     ) -> TemplateResponse:
         request.current_app = self.admin_site.name
-        shared = {"opts": self.opts, "scope_note": page_note(told), "list_url": self._url("changelist")}
+        shared = {
+            "opts": self.opts,
+            "scope_note": page_note(told),
+            "breadcrumbs": self._breadcrumbs(template),
+            "lists_breadcrumbs": django.VERSION >= (6, 1),  # whose style sheet knows them as a list
+        }
         return TemplateResponse(
             request, template, {**self.admin_site.each_context(request), **shared, **context}
         )
+
+    def _breadcrumbs(self, template: str) -> list[tuple[str, str]]:
+        site, label = self.admin_site.name, self.opts.app_label
+        above = [
+            (reverse("admin:index", current_app=site), "Home"),
+            (reverse("admin:app_list", args=[label], current_app=site), self.opts.app_config.verbose_name),
+        ]
+        if template == self.page_template:
+            above.append((self._url("changelist"), "Circuit breakers"))
+        return [(url, str(text)) for url, text in above]
 
     def _url(self, page: str, *arguments: str) -> str:
         name = f"admin:{self.opts.app_label}_{self.opts.model_name}_{page}"
