@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from recloser.stores.record import UNKNOWN, Record, from_wire, to_wire
+from recloser.stores.record import UNKNOWN, Record, from_wire, seconds, text, to_wire, whole
 
 Bucket: TypeAlias = tuple[float, int]  # a window's slice: its width (seconds) and its number
 
@@ -68,22 +68,30 @@ def to_text(entry: Entry) -> str:
     return json.dumps(wire, separators=(",", ":"))
 
 
-def from_text(text: str) -> Entry:
+def from_text(written: str) -> Entry:
     """Read an entry.
 
     Raises:
-        ValueError, KeyError, TypeError: It is none.
+        unreadable.ERRORS: It is none.
     """
-    wire: dict[str, Any] = json.loads(text)
+    wire: dict[str, Any] = json.loads(written)
     asker, end = wire.get("asker", ("", 0.0))
+    buckets: dict[Bucket, list[int]] = {
+        (width, number): [calls, failures, slow]
+        for width, number, calls, failures, slow in wire.get("buckets", ())
+    }
+    seconds(sum(map(sum, (*buckets, *buckets.values()))))  # none of all this is anything else than a number
     return Entry(
         record=from_wire(wire["record"]),
-        buckets={(width, number): counts for width, number, *counts in wire.get("buckets", ())},
-        places={key: Place(*place) for key, place in wire.get("places", {}).items()},
-        expired=wire.get("expired", []),
-        expiries=wire.get("expiries", 0),
-        successes=wire.get("successes", 0),
-        asker=(asker, end),
-        votes=wire.get("votes", {}),
-        tokens=wire.get("tokens", []),
+        buckets=buckets,
+        places={
+            key: Place(text(worker), seconds(renewed), seconds(deadline), bool(is_used))
+            for key, (worker, renewed, deadline, is_used) in wire.get("places", {}).items()
+        },
+        expired=[text(key) for key in wire.get("expired", ())],
+        expiries=whole(wire.get("expiries", 0)),
+        successes=whole(wire.get("successes", 0)),
+        asker=(text(asker), seconds(end)),
+        votes={worker: seconds(until) for worker, until in wire.get("votes", {}).items()},
+        tokens=[int(token) for token in wire.get("tokens", ())],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any, Final, NamedTuple
 
 from recloser.core.events import Cause, Rule
@@ -11,6 +12,7 @@ from recloser.core.state import Epoch, Mode, Override, State
 SCHEMA: Final = 1
 # Seconds by which a moment lies in the future where the store's clock has been set back: its distance means nothing.
 SET_BACK: Final = 1.0
+_LARGEST: Final = 2**53  # number that all stores can count to
 
 
 class Record(NamedTuple):
@@ -80,22 +82,45 @@ def from_wire(wire: dict[str, Any]) -> Record:
     """Read a record.
 
     Raises:
-        ValueError, KeyError, TypeError: It is none.
+        unreadable.ERRORS: It is none.
     """
     number, tag = wire["epoch"]
     mode, by, why, until = wire["override"]
     cause = wire["cause"]
     return Record(
-        Epoch(int(number), int(tag, 16)),
+        Epoch(whole(number), int(tag, 16)),
         State(wire["state"]),
-        float(wire["since"]),
-        float(wire["open_until"]),
-        int(wire["reopenings"]),
+        seconds(wire["since"]),
+        seconds(wire["open_until"]),
+        whole(wire["reopenings"]),
         None if cause is None else cause_from_wire(cause),
-        Override(Mode(mode), by, why, None if until is None else float(until)),
-        wire["last_failure"],
-        int(wire["revision"]),
+        Override(Mode(mode), text(by), text(why), None if until is None else seconds(until)),
+        text(wire["last_failure"]),
+        whole(wire["revision"]),
     )
+
+
+def whole(value: Any) -> int:
+    """Read a count."""
+    number = int(value)
+    if not 0 <= number < _LARGEST:
+        raise ValueError(f"{number} is no count")
+    return number
+
+
+def seconds(value: Any) -> float:
+    """Read a moment or a length of time."""
+    number = float(value)
+    if not isfinite(number):
+        raise ValueError(f"{number} is no number of seconds")
+    return number
+
+
+def text(value: Any) -> str:
+    """Read a text."""
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
 
 
 def cause_to_wire(cause: Cause) -> list[Any]:
@@ -107,7 +132,7 @@ def cause_from_wire(wire: list[Any]) -> Cause:
     """Read a cause.
 
     Raises:
-        ValueError, TypeError: It is none.
+        unreadable.ERRORS: It is none.
     """
     rule, number, total, threshold, by, why = wire
-    return Cause(Rule(rule), int(number), int(total), float(threshold), by, why)
+    return Cause(Rule(rule), int(number), int(total), float(threshold), text(by), text(why))

@@ -6,14 +6,18 @@ import json
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from typing import Any, Final
+from urllib.parse import unquote
 
 from recloser.stores import redis_wire as wire
 from recloser.stores.operations import Answers, Operation
 from recloser.stores.protocol import News, StoreError
 from recloser.stores.record import UNKNOWN, Record
-from recloser.stores.redis_link import RedisLink
+from recloser.stores.redis_entry import check
+from recloser.stores.redis_link import RedisLink, RefusedError
 from recloser.stores.redis_url import locate
+from recloser.stores.unreadable import BREAKER, ERRORS, Unreadable
 from recloser.stores.view import FleetView, Reports, Worker, worker_to_text
 
 ALIVE: Final = 6.0  # seconds after its last heartbeat for which a worker counts in a quorum
@@ -54,7 +58,9 @@ class RedisStore:
         self._clock = clock
         self._commands = RedisLink(self._location)
         self._subscription = RedisLink(self._location)
-        self._reports = Reports()
+        self._unreadable = Unreadable(self.address)
+        self._reports = Reports(self._unreadable)
+        self._is_in_doubt = False
         self._known: dict[str, Record] = {}
         self._seen = -1  # every change up to this revision is known; -1: nothing is
         self._expected = -1  # and up to this one there are changes
@@ -75,6 +81,8 @@ class RedisStore:
             return
         self.close()
         self._commands.open()
+        if self._is_in_doubt:
+            self._mend()
         self._subscribe()
 
     def exchange(self, operations: Sequence[Operation]) -> Answers:
@@ -235,15 +243,42 @@ class RedisStore:
         self._known |= newer
         return newer
 
+    def _mend(self) -> None:
+        """Drop the records that cannot be read: the store has lost them, and gets them from who knows (SEMANTICS D1)."""
+        keys = [self._keys.names, self._keys.revision]
+        with self._answering():
+            names: list[bytes] = []
+            for start in count(0, BREAKERS):
+                places = (self._keys.of_breakers, start, start + BREAKERS - 1)
+                found = self._commands.run("mend", keys, [*places])
+                names += [name for name, *held in found if not self._is_readable(name, *held)]
+                if not found:
+                    break
+            for start in range(0, len(names), BREAKERS):
+                self._commands.run(
+                    "mend", keys, [self._keys.of_breakers, 1, 0, *names[start : start + BREAKERS]]
+                )
+        self._is_in_doubt = False
+
+    def _is_readable(self, name: bytes, held: Sequence[bytes] = (b"no hash",)) -> bool:
+        try:
+            check(held)
+        except ERRORS as error:
+            self._unreadable.tell(BREAKER, unquote(name.decode(errors="replace")), error)
+            return False
+        return True
+
     @contextmanager
     def _answering(self) -> Generator[None]:
         """Let go of everything at an error, also at an answer that is none."""
         try:
             yield
-        except StoreError:
+        except StoreError as error:
+            self._is_in_doubt |= isinstance(error, RefusedError)
             self.close()
             raise
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except ERRORS as error:
+            self._is_in_doubt = True
             self.close()
             raise StoreError(
                 f"{self.address}: the store holds what this version cannot read ({error!r})"

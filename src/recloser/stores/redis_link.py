@@ -17,7 +17,7 @@ from recloser.stores.redis_url import Location
 try:
     from redis import connection as connections
     from redis.backoff import NoBackoff
-    from redis.exceptions import MovedError, NoScriptError, RedisError
+    from redis.exceptions import MovedError, NoScriptError, RedisError, ResponseError
     from redis.exceptions import TimeoutError as RedisTimeout
     from redis.retry import Retry
     from redis.sentinel import Sentinel
@@ -27,6 +27,10 @@ except ModuleNotFoundError as missing:
     ) from missing
 
 REDIRECTS: Final = 3
+
+
+class RefusedError(StoreError):
+    """The server answered with an error, as where a script met what it cannot read."""
 
 
 class _Connection(Protocol):
@@ -170,7 +174,8 @@ class RedisLink:
             self.close()
             text = self._location.redacted(str(error)) or "nothing further is known"
             # Not chained: redis-py's frames hold the password.
-            raise StoreError(f"{self._location.address}: {type(error).__name__}: {text}") from None
+            kind = RefusedError if isinstance(error, ResponseError) else StoreError
+            raise kind(f"{self._location.address}: {type(error).__name__}: {text}") from None
         except BaseException:
             self.close()
             raise

@@ -34,7 +34,6 @@ from recloser.stores.view import (
     Held,
     Reports,
     Shared,
-    transition_from_text,
 )
 
 _KEPT_AS_THEY_ARE: Final = ":._-"
@@ -109,12 +108,15 @@ def records(wires: list[Any]) -> dict[str, Record]:
 
 def fleet_view(told: list[bytes], reports: Reports) -> tuple[FleetView, list[str]]:
     """Read the fleet, and the escaped names of breakers that are yet to be asked for."""
-    now, breakers, more, transitions = json.loads(told[0])
+    now, breakers, more, transitions = json.loads(told[0].decode(errors="replace"))
     view = FleetView(
         float(now),
         shared_breakers(breakers),
-        reports.heard((text.decode(), float(ago)) for text, ago in zip(told[1::2], told[2::2], strict=True)),
-        [_transition(*text.split(" ", 1)) for text in transitions],
+        reports.heard(
+            (key.decode(errors="replace"), report.decode(errors="replace"), float(ago))
+            for key, report, ago in zip(told[1::3], told[2::3], told[3::3], strict=True)
+        ),
+        reports.transitions(text.partition(" ")[::2] for text in transitions),
     )
     return view, more
 
@@ -122,10 +124,6 @@ def fleet_view(told: list[bytes], reports: Reports) -> tuple[FleetView, list[str
 def shared_breakers(wires: list[Any]) -> dict[str, Shared]:
     """Read what is stored of breakers, by name."""
     return {unquote(name): _shared(record, rest) for name, record, rest in wires}
-
-
-def _transition(revision: str, text: str) -> Any:
-    return transition_from_text(int(revision), text)
 
 
 def _shared(record: dict[str, Any], rest: list[Any]) -> Shared:

@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import Final
@@ -19,13 +20,13 @@ from recloser.stores.operations import Answer, Answers, Operation
 from recloser.stores.protocol import News, StoreError
 from recloser.stores.record import SCHEMA, SET_BACK, Record
 from recloser.stores.rules import Change
+from recloser.stores.unreadable import BREAKER, ERRORS, Unreadable
 from recloser.stores.view import (
     FleetView,
     Held,
     Reports,
     Shared,
     Worker,
-    transition_from_text,
     transition_to_text,
     worker_to_text,
 )
@@ -36,6 +37,8 @@ REMEMBERED: Final = 60.0  # and is listed
 AT_REST: Final = 86_400.0  # seconds after which the record of a breaker that nobody uses is dropped
 EXTEND: Final = 3600.0  # seconds after which a worker says again which ones it uses
 TRANSITIONS: Final = 500
+
+_text: Final = partial(str, encoding="utf-8", errors="replace")
 
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -89,7 +92,9 @@ class SQLiteStore:
         self._wall_clock = wall_clock
         self._boot = files.boot_id() if boot is None else boot
         self._database: sqlite3.Connection | None = None
-        self._reports = Reports()
+        self._unreadable = Unreadable(self.address)
+        self._reports = Reports(self._unreadable)
+        self._lost: set[str] = set()  # breakers whose record could not be read
         self._identity = (0, 0)
         self._version = -1
         self._seen = -1
@@ -119,7 +124,7 @@ class SQLiteStore:
             for operation in operations:
                 name = operation.breaker
                 if name not in entries:
-                    entries[name] = _load(database, name)
+                    entries[name] = self._load(database, name)
                 entry = entries[name][1]
                 change = Change(entry, now, wall, lambda: _alive(database, now))
                 answer = change.apply(operation)
@@ -134,7 +139,7 @@ class SQLiteStore:
             for name, (before, entry) in entries.items():
                 _save(database, name, entry, before, now)
             if revision != first:
-                database.execute("UPDATE meta SET value = ? WHERE key = 'revision'", (str(revision),))
+                _count_change(database, revision)
                 database.execute(_FORGET_TRANSITIONS, (TRANSITIONS,))
         return Answers(now, revision, answers)
 
@@ -149,7 +154,7 @@ class SQLiteStore:
             is_whole = self._version < 0 or revision < self._seen
             seen = 0 if is_whole else self._seen  # without a revision nothing but counts is known
             rows = database.execute("SELECT name, entry FROM breakers WHERE revision > ?", (seen,)).fetchall()
-            records = {name: _read(entry).record for name, entry in rows}
+            records = {name: self._read(name, entry).record for name, entry in rows}
         self._version, self._seen = version, revision
         return News(self._clock(), records, is_whole) if records or is_whole else None
 
@@ -173,6 +178,12 @@ class SQLiteStore:
                 self._extended = now
                 used = [(now, name) for name in worker.beliefs]
                 database.executemany("UPDATE breakers SET at = ? WHERE name = ?", used)
+            lost, self._lost = self._lost, set()
+            for revision, name in enumerate(lost, _revision(database) + 1):
+                before, entry = self._load(database, name)
+                entry.record = entry.record._replace(revision=revision)  # news, to those who know more
+                _save(database, name, entry, before, now)
+                _count_change(database, revision)
             return _alive(database, now)
 
     def leave(self, worker_id: str) -> None:
@@ -187,7 +198,7 @@ class SQLiteStore:
             database.execute("BEGIN")
             try:
                 breakers = database.execute("SELECT name, entry FROM breakers").fetchall()
-                workers = database.execute("SELECT report, at FROM workers ORDER BY id").fetchall()
+                workers = database.execute("SELECT id, report, at FROM workers ORDER BY id").fetchall()
                 changes = database.execute(
                     "SELECT revision, report FROM transitions ORDER BY revision DESC LIMIT ?", (transitions,)
                 ).fetchall()
@@ -195,9 +206,9 @@ class SQLiteStore:
                 database.execute("COMMIT")
             return FleetView(
                 now,
-                {name: shared(_read(entry), now) for name, entry in breakers},
-                self._reports.heard((report, max(0.0, now - at)) for report, at in workers),
-                [transition_from_text(revision, report) for revision, report in changes],
+                {name: shared(self._read(name, entry), now) for name, entry in breakers},
+                self._reports.heard((key, report, max(0.0, now - at)) for key, report, at in workers),
+                self._reports.transitions(changes),
             )
 
     def close(self) -> None:
@@ -213,6 +224,7 @@ class SQLiteStore:
 
     def _open(self) -> None:
         database = sqlite3.connect(self.path, timeout=BUSY, isolation_level=None, check_same_thread=False)
+        database.text_factory = _text
         self._database = database
         _write_ahead(database)
         database.execute("PRAGMA synchronous = NORMAL")
@@ -260,14 +272,27 @@ class SQLiteStore:
                 f"the store's file {self.path} is in use by another machine: share the state by a Redis store"
             )
         now = self._clock()
-        for name, text in database.execute("SELECT name, entry FROM breakers").fetchall():
-            record = _read(text).record
+        for name, before in database.execute("SELECT name, entry FROM breakers").fetchall():
+            record = self._read(name, before).record
             if record.state is State.HALF_OPEN:
                 record = record._replace(state=State.OPEN)
             record = record._replace(since=now, open_until=now if record.is_timed else 0.0)
-            _save(database, name, Entry(record), text, now)
+            _save(database, name, Entry(record), before, now)
         database.execute("DELETE FROM workers")
         database.execute("INSERT OR REPLACE INTO meta VALUES ('boot', ?)", (self._boot,))
+
+    def _load(self, database: sqlite3.Connection, name: str) -> tuple[str, Entry]:
+        row = database.execute("SELECT entry FROM breakers WHERE name = ?", (name,)).fetchone()
+        return ("", Entry()) if row is None else (row[0], self._read(name, row[0]))
+
+    def _read(self, name: str, written: str) -> Entry:
+        """Read what stands there; if nobody could, the store has lost it, and gets it from who knows (SEMANTICS D1)."""
+        try:
+            return from_text(written)
+        except ERRORS as error:
+            self._unreadable.tell(BREAKER, name, error)
+            self._lost.add(name)
+            return Entry()
 
     def _refused(self, error: sqlite3.Error) -> StoreError:
         """Let go of the file; set a damaged one aside, or no worker could ever go on."""
@@ -329,18 +354,6 @@ def shared(entry: Entry, now: float) -> Shared:
     return Shared(entry.record, calls, failures, slow, entry.successes, entry.expiries, votes, leases)
 
 
-def _load(database: sqlite3.Connection, name: str) -> tuple[str, Entry]:
-    row = database.execute("SELECT entry FROM breakers WHERE name = ?", (name,)).fetchone()
-    return ("", Entry()) if row is None else (row[0], _read(row[0]))
-
-
-def _read(text: str) -> Entry:
-    try:
-        return from_text(text)
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"the store holds what this version cannot read ({error!r})") from error
-
-
 def _save(database: sqlite3.Connection, name: str, entry: Entry, before: str, now: float) -> None:
     text = to_text(entry)
     if text != before:
@@ -353,7 +366,15 @@ def _save(database: sqlite3.Connection, name: str, entry: Entry, before: str, no
 
 def _revision(database: sqlite3.Connection) -> int:
     (value,) = database.execute("SELECT value FROM meta WHERE key = 'revision'").fetchone()
-    return int(value)
+    try:
+        return int(value)
+    except ValueError:
+        remedy = "remove the file, and the workers begin a new one with what they know"
+        raise StoreError(f"the store's count of changes cannot be read ({value!r}): {remedy}") from None
+
+
+def _count_change(database: sqlite3.Connection, revision: int) -> None:
+    database.execute("UPDATE meta SET value = ? WHERE key = 'revision'", (str(revision),))
 
 
 def _alive(database: sqlite3.Connection, now: float) -> int:

@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple
 
 from recloser.core.events import Cause
 from recloser.core.state import Epoch, Mode, State
-from recloser.stores.record import Record, cause_from_wire, cause_to_wire, tag_text
+from recloser.stores.record import Record, cause_from_wire, cause_to_wire, seconds, tag_text, text
+from recloser.stores.unreadable import ERRORS, TRANSITION, WORKER, Unreadable
 
 
 class Transition(NamedTuple):
@@ -154,6 +155,7 @@ REPORTS_KEPT: Final = 64  # those of so many workers
 # A view of a large fleet reads thousands of them: an enum's own look-up is much slower.
 _STATES: Final = {state.value: state for state in State}
 _MODES: Final = {mode.value: mode for mode in Mode}
+_PARTS: Final = len(Belief._fields) + 1  # of a belief as it is written: its epoch is two
 
 
 def worker_to_text(worker: Worker) -> str:
@@ -165,46 +167,73 @@ def worker_to_text(worker: Worker) -> str:
     return json.dumps([*worker[:-1], beliefs], separators=(",", ":"))
 
 
-def worker_from_text(text: str) -> Worker:
+def worker_from_text(written: str) -> Worker:
     """Read a worker.
 
     Raises:
-        ValueError, KeyError, TypeError: It is none.
+        unreadable.ERRORS: It is none.
     """
-    wire: list[Any] = json.loads(text)
+    wire: list[Any] = json.loads(written)
     key, host, pid, version, started, beliefs = wire
-    return Worker(key, host, pid, version, started, {name: _belief(held) for name, held in beliefs.items()})
+    return Worker(
+        text(key),
+        text(host),
+        int(pid),
+        text(version),
+        seconds(started),
+        {name: _belief(held) for name, held in beliefs.items()},
+    )
 
 
 class Reports:
     """Reads what workers tell, which most of a view is made of; who has told nothing new is not read again."""
 
-    def __init__(self) -> None:
+    def __init__(self, unreadable: Unreadable) -> None:
+        self._unreadable = unreadable
         self._known: Mapping[str, Worker] = {}
 
-    def heard(self, told: Iterable[tuple[str, float]]) -> list[Heard]:
-        """Read all workers of a fleet.
+    def heard(self, told: Iterable[tuple[str, str, float]]) -> list[Heard]:
+        """Read all workers of a fleet whose report can be read.
 
         Args:
-            told: Their reports, and how long ago each came (seconds).
-
-        Raises:
-            ValueError, KeyError, TypeError: One is none.
+            told: Their ids and reports, and how long ago each came (seconds).
         """
         texts: dict[str, Worker] = {}
         workers: list[Heard] = []
-        for text, ago in told:
-            worker = self._known.get(text) or worker_from_text(text)
+        for key, report, ago in told:
+            try:
+                worker = self._known.get(report) or worker_from_text(report)
+            except ERRORS as error:
+                self._unreadable.tell(WORKER, key, error)
+                continue
             workers.append(Heard(worker, ago))
             if len(texts) < REPORTS_KEPT:
-                texts[text] = worker
+                texts[report] = worker
         self._known = texts
         return workers
 
+    def transitions(self, told: Iterable[tuple[int | str, str]]) -> list[Transition]:
+        """Read the transitions that can be read.
+
+        Args:
+            told: Their revisions and reports.
+        """
+        read: list[Transition] = []
+        for revision, report in told:
+            try:
+                read.append(transition_from_text(int(revision), report))
+            except ERRORS as error:
+                self._unreadable.tell(TRANSITION, revision, error)
+        return read
+
 
 def _belief(wire: list[Any]) -> Belief:
-    number, tag, state, mode, *counts = wire
-    return Belief(Epoch(number, int(tag, 16)), _STATES[state], _MODES[mode], *counts)
+    number, tag, state, mode, *told = wire
+    if len(wire) != _PARTS:
+        raise ValueError(f"{len(wire)} parts of a belief, rather than {_PARTS}")
+    text(told[-1])
+    sum(told[:-1])  # each is a number, or this raises
+    return Belief(Epoch(number, int(tag, 16)), _STATES[state], _MODES[mode], *told)
 
 
 def transition_to_text(transition: Transition) -> str:
@@ -212,19 +241,19 @@ def transition_to_text(transition: Transition) -> str:
     return json.dumps([*transition[1:-1], cause_to_wire(transition.cause)], separators=(",", ":"))
 
 
-def transition_from_text(revision: int, text: str) -> Transition:
+def transition_from_text(revision: int, written: str) -> Transition:
     """Read a transition.
 
     Raises:
-        ValueError, KeyError, TypeError: It is none.
+        unreadable.ERRORS: It is none.
     """
-    wire: list[Any] = json.loads(text)
+    wire: list[Any] = json.loads(written)
     at, breaker, worker, old, new, old_mode, new_mode, cause = wire
     return Transition(
         revision,
-        at,
-        breaker,
-        worker,
+        seconds(at),
+        text(breaker),
+        text(worker),
         State(old),
         State(new),
         Mode(old_mode),

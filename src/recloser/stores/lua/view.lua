@@ -1,4 +1,4 @@
--- Read the fleet. Returns JSON [now, breakers, names of more breakers, transitions], and then for each worker what it
+-- Read the fleet. Returns JSON [now, breakers, names of more breakers, transitions], and then for each worker its id, what it
 -- tells and how many seconds ago it did, which is not written into the JSON: it is long. Asked for breakers by name,
 -- returns JSON [now, breakers] alone.
 --
@@ -56,6 +56,7 @@ local beats = redis.call('ZRANGE', KEYS[4], 0, -1, 'WITHSCORES')
 for index = 1, #beats, 2 do
     local told = redis.call('HGET', KEYS[3], beats[index])
     if told then
+        workers[#workers + 1] = beats[index]
         workers[#workers + 1] = told
         workers[#workers + 1] = number_text(math.max(0, now - tonumber(beats[index + 1])))
     end
