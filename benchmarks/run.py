@@ -50,6 +50,7 @@ def cases(compared: Sequence[peers.Peer]) -> Iterator[Case]:
         calls.several(),
         calls.bound_method(),
         calls.callable_object(),
+        calls.partial(),
         calls.coroutine(compared),
         calls.block(),
         refusal(compared),

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import inspect
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -91,12 +92,35 @@ def function_of(shape: str) -> Any:
     return made["fetch"]
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+def method_of(shape: str) -> Any:
+    """Make a bound method of that sort."""
+    made: dict[str, Any] = {}
+    exec(f"class Client:\n def fetch({shape}) -> dict: return dict(locals())", made)
+    return made["Client"]().fetch
+
+
+def object_of(shape: str) -> Any:
+    """Make an object that is called like that method."""
+    return type("fetch", (), {"__call__": method_of(shape).__func__})()
+
+
+FUNCTIONS = [pytest.param(function_of, shape, id=shape) for shape in SHAPES]
+METHODS = [
+    pytest.param(make, shape, id=f"{make.__name__} {shape}")
+    for make in (method_of, object_of)
+    for shape in [f"client, {shape}" for shape in SHAPES]
+    + ["*numbers", "client=0, a=1, *, key=2", "BaseException"]
+]
+
+
+@pytest.mark.parametrize(("make", "shape"), [*FUNCTIONS, *METHODS])
 @pytest.mark.parametrize("state", ["closed", "half_open"])
-def test_arguments_reach_the_function_as_they_were_given(build: Build, clock: Clock, shape: str, state: str):
+def test_arguments_reach_the_function_as_they_were_given(
+    build: Build, clock: Clock, make: Callable[[str], Any], shape: str, state: str
+):
     """Every kind of parameter and default passes through, in every state, and wrong calls are refused alike."""
     breaker = build(success_threshold=99, failure_on=(Boom,))
-    plain = function_of(shape)
+    plain = make(shape)
     guarded = breaker(plain)
     assert inspect.signature(guarded) == inspect.signature(plain)
     if state == "half_open":

@@ -1,7 +1,7 @@
 """Decorators: a wrapper for each kind of function, holding only what the policy asks for.
 
-A plain function gets a wrapper with its own parameters, made once per shape: passing `*args, **kwargs` on would
-cost as much as all the rest. Whatever is not a plain function gets the same wrapper with `*args, **kwargs`.
+A plain function or method gets a wrapper with its own parameters, made once per shape: passing `*args, **kwargs`
+on would cost as much as all the rest. Whatever else can be called gets the same wrapper with `*args, **kwargs`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from recloser.core import order
 from recloser.core.driver import Driver
 from recloser.core.permit import Permit, acquire
-from recloser.core.template import ANY_SHAPE, is_reserved, maker, shape
+from recloser.core.template import ANY_SHAPE, maker, shape_of
 
 Function = Callable[..., Any]
 
@@ -75,16 +75,15 @@ def _plain(driver: Driver, function: Function, *, asynchronous: bool) -> Functio
     called = type(function).__call__
     if isinstance(called, FunctionType):
         function = MethodType(called, function)  # called faster than the object itself
-    own = isinstance(function, FunctionType) and not any(map(is_reserved, function.__code__.co_varnames))
-    parameters, arguments = shape(function.__code__) if own else ANY_SHAPE
-    make = maker(parameters, arguments, _kind(driver), driver.times, asynchronous)
+    shape = shape_of(function)
+    make = maker(shape.parameters, shape.arguments, _kind(driver), driver.times, asynchronous)
     note = driver.durations.note if driver.durations is not None else None
     wrapper: Function = make(driver, driver.machine, function, driver.clock, note)
     # CPython adapts code to the functions that it calls: wrappers of one shape must not share it.
     wrapper.__code__ = wrapper.__code__.replace()
-    if isinstance(function, FunctionType) and own:
-        wrapper.__defaults__ = function.__defaults__
-        wrapper.__kwdefaults__ = function.__kwdefaults__
+    wrapper.__defaults__, wrapper.__kwdefaults__ = shape.defaults, shape.keyword_defaults
+    if shape is not ANY_SHAPE:
+        wrapper.__qualname__ = function.__qualname__  # wrong arguments are refused under this name
     return wrapper
 
 

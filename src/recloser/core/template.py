@@ -1,18 +1,35 @@
-"""The source of the wrappers of plain functions: made once per shape, holding only what the policy asks for."""
+"""The source of the wrappers of functions: made once per shape, holding only what the policy asks for."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
 from functools import lru_cache
-from types import CodeType
-from typing import Any, Final
+from types import FunctionType, MethodType
+from typing import Any, Final, NamedTuple
 
 from recloser.core.errors import CircuitOpenError
 from recloser.core.permit import acquire, run, run_async
 from recloser.core.scope import current
 
-ANY_SHAPE: Final = ("*args, **kwargs", "*args, **kwargs")
+
+class Shape(NamedTuple):
+    """What a function takes.
+
+    Attributes:
+        parameters: As they are declared.
+        arguments: What passes them on.
+        defaults: Of the last parameters that are not keywords.
+        keyword_defaults: Of the others.
+    """
+
+    parameters: str
+    arguments: str
+    defaults: tuple[object, ...] | None = None
+    keyword_defaults: dict[str, object] | None = None
+
+
+ANY_SHAPE: Final = Shape("*args, **kwargs", "*args, **kwargs")
 
 # Each variable of `make` that the wrapper uses costs time in each call: what is no breaker's own is a global.
 _GLOBALS: Final[dict[str, object]] = {
@@ -120,7 +137,7 @@ def maker(
     started = ", _rc_started" if timed else ""
     wait = "await " if asynchronous else ""
     call = f"{wait}_rc_function({arguments})"
-    if (parameters, arguments) == ANY_SHAPE:
+    if parameters == ANY_SHAPE.parameters:
         call += f" if kwargs else {wait}_rc_function(*args)"  # passing on no keywords is not free either
     source = _HEAD.format(
         define="async def" if asynchronous else "def",
@@ -139,20 +156,21 @@ def maker(
     return made["make"]
 
 
-def is_reserved(name: str) -> bool:
-    """Tell whether a function's variable would be taken for one of the template's own."""
-    return name.startswith("_rc_") or name == "BaseException"
-
-
-def shape(code: CodeType) -> tuple[str, str]:
-    """Spell a function's parameters, and the arguments that pass them on. Defaults are set afterwards."""
+def shape_of(function: Callable[..., Any]) -> Shape:
+    """Say what a function takes, as far as that can be spelled here."""
+    plain = function.__func__ if isinstance(function, MethodType) else function
+    if not isinstance(plain, FunctionType) or any(map(_is_reserved, plain.__code__.co_varnames)):
+        return ANY_SHAPE
+    code, given = plain.__code__, int(plain is not function)  # a method is given its first argument
+    if code.co_argcount < given:
+        return ANY_SHAPE
     names = list(code.co_varnames)
-    positional = names[: code.co_argcount]
+    positional = names[given : code.co_argcount]
     keyword = names[code.co_argcount :][: code.co_kwonlyargcount]
     rest = names[code.co_argcount + code.co_kwonlyargcount :]
     parameters, arguments = list(positional), list(positional)
-    if code.co_posonlyargcount:
-        parameters.insert(code.co_posonlyargcount, "/")
+    if code.co_posonlyargcount > given:
+        parameters.insert(code.co_posonlyargcount - given, "/")
     if code.co_flags & inspect.CO_VARARGS:
         star = f"*{rest.pop(0)}"
         parameters.append(star)
@@ -165,4 +183,9 @@ def shape(code: CodeType) -> tuple[str, str]:
         double = f"**{rest.pop(0)}"
         parameters.append(double)
         arguments.append(double)
-    return ", ".join(parameters), ", ".join(arguments)
+    defaults = (plain.__defaults__ or ())[-len(positional) :] if positional else ()
+    return Shape(", ".join(parameters), ", ".join(arguments), defaults, plain.__kwdefaults__)
+
+
+def _is_reserved(name: str) -> bool:
+    return name.startswith("_rc_") or name == "BaseException"  # what the template names itself
