@@ -13,7 +13,7 @@ FOLDER = Path(os.environ["SITE_FOLDER"])
 PAYMENTS = os.environ["PAYMENTS_URL"]
 
 registry = Registry({"BREAKERS": {"payments": {"failure_threshold": 1, "recovery_timeout": 0.3}}})
-queue = Queue(FOLDER / "q" / "jobs.db", registry, rate=100.0, lease=1.0)
+queue = Queue(FOLDER / "q" / "jobs.db", registry, rate=100.0, lease=float(os.environ.get("LEASE", "1.0")))
 
 
 def step(name: str) -> None:
@@ -53,6 +53,11 @@ def checkout(job):
     receipt = pay(job.key)
     step("after call")
     return receipt
+
+
+@queue.task("payments")
+def crash(job):
+    os._exit(7)
 
 
 deferred_queue.PATIENCE = sweeping.EVERY = 0.5  # seconds

@@ -19,6 +19,7 @@ from core.acting import Boom, fail
 from recloser import CircuitBreaker, CircuitOpenError
 from recloser.deferred import Depth, JobState, QueueError
 from recloser.deferred.attempt import is_final
+from recloser.deferred.resource import describe
 from recloser.deferred.worker import Worker
 
 
@@ -425,6 +426,75 @@ def test_a_lease_that_runs_out_gives_the_job_to_another(make, clock):
 
     assert [attempt for _, attempt, *_ in script.calls] == [2]
     assert queue.find(job.id).state == JobState.DONE
+
+
+def lose(queue, clock, *, name=None):
+    """Begin a job that is due, and hear no more of it until its lease has ended."""
+    record, _ = queue.table.claim(["charge"], "payments", name=name, lease=30, every=0.001)
+    clock.advance(30)
+    return record
+
+
+def test_a_job_that_is_lost_three_times_is_given_up(make, clock, caplog):
+    """It may be what kills its workers: its client and the operators hear of it, and may have it tried again."""
+    queue = make(rate=1000.0, lease=30)
+    script, charge = scripted(queue)
+    job = charge.later()
+    for _ in range(3):
+        lose(queue, clock)
+    assert queue.find(job.id).state == JobState.RUNNING
+    drain(queue, clock)
+
+    given_up = queue.find(job.id)
+    assert (given_up.state, given_up.attempts, script.calls) == (JobState.FAILED, 3, [])
+    assert "begun 3 times, and its worker went without a word" in given_up.error
+    assert f"job {job.id} of 'charge' is given up" in caplog.text
+    assert json.loads(describe(queue, "GET", job.id).body) == {"id": job.id, "state": "failed", "attempts": 3}
+
+    queue.table.replay(None)
+    drain(queue, clock)
+    assert queue.find(job.id).state == JobState.DONE
+
+
+def test_only_losses_in_a_row_count(make, clock):
+    """An attempt that ended, however badly, did not kill its worker."""
+    queue = make(rate=1000.0, lease=30)
+    _, charge = scripted(queue, Boom())
+    job = charge.later()
+    for _ in range(2):
+        lose(queue, clock)
+    drain(queue, clock)
+    clock.advance(400)
+    for _ in range(3):
+        lose(queue, clock)
+    assert (queue.find(job.id).state, queue.find(job.id).attempts) == (JobState.RUNNING, 6)
+    queue.table.complete(job.id, "1")
+    assert queue.find(job.id).unfinished == 0
+
+
+def test_lost_jobs_are_begun_one_at_a_time(make, clock):
+    """The one that kills its worker takes none of those with it again that were lost beside it; others go on."""
+    queue = make(rate=1000.0, lease=30)
+    script, charge = scripted(queue)
+    lost = [charge.later().id for _ in range(2)]
+    for name in lost:
+        queue.table.claim(["charge"], "payments", name=name, lease=30, every=0.001)
+        clock.advance(0.01)
+    clock.advance(30)
+
+    one, _ = queue.table.claim(["charge"], "payments", lease=30, every=0.001)
+    clock.advance(0.01)
+    (other,) = {*lost} - {one.id}
+    assert queue.waiting() == []
+    assert queue.run(other) >= 1
+    fresh = charge.later()
+    drain(queue, clock)
+    assert [key for key, *_ in script.calls] == [fresh.key]
+
+    queue.table.complete(one.id, "1")
+    clock.advance(5)
+    drain(queue, clock)
+    assert queue.find(other).state == JobState.DONE
 
 
 def test_a_late_success_counts_and_a_late_failure_does_not(make, clock):

@@ -41,6 +41,7 @@ class Site:
         }
         self.queue = Queue(folder / "q" / "jobs.db", {"payments": CircuitBreaker("payments")})
         self.checkout = self.queue.task("payments", name="checkout")(print)
+        self.crash = self.queue.task("payments", name="crash")(print)
         self.port = free_port()
 
     def child(self, *command: str, kill_at: str = "") -> Child:
@@ -112,6 +113,32 @@ def test_a_killed_worker_loses_and_repeats_nothing(site: Site, payments: Payment
     assert {site.queue.find(job).state for job in jobs} == {JobState.DONE}
 
 
+def test_a_job_that_ends_every_worker_is_given_up_and_the_others_are_done(
+    site: Site, payments: Payments
+) -> None:
+    """A crash, the kernel's killing for want of memory: no handler sees it, only the leases tell."""
+    payments.down = False
+    site.environment["LEASE"] = "0.5"
+    poison = site.crash.later().id
+    for _ in range(3):
+        site.checkout.later()
+
+    def is_over() -> bool:
+        depth = site.queue.depth()
+        return not depth.queued and not depth.running
+
+    begun = 0
+    while not is_over():
+        begun += 1
+        with site.worker() as worker:
+            until(lambda: not worker.alive or is_over(), worker)
+
+    given_up = site.queue.find(poison)
+    assert (given_up.state, given_up.attempts, begun) == (JobState.FAILED, 3, 4)
+    assert "begun 3 times, and its worker went without a word" in given_up.error
+    assert site.queue.depth().done == len(payments.journal) == 3
+
+
 def test_a_worker_killed_while_the_service_is_down_loses_nothing(site: Site, payments: Payments) -> None:
     """The attempt failed, and its job was not yet put back."""
     site.queue.submit(site.checkout, '{"args": [], "kwargs": {}}', "key", "")
@@ -131,7 +158,7 @@ def test_a_worker_that_is_asked_to_end_finishes_its_job(site: Site, payments: Pa
     payments.down = False
     site.queue.submit(site.checkout, '{"args": [], "kwargs": {}}', "key", "")
     with site.worker() as worker:
-        assert worker.read_line().endswith("jobs.db: checkout\n")
+        assert worker.read_line().endswith("jobs.db: checkout, crash\n")
         until(lambda: payments.journal, worker)
         os.kill(worker.pid, 15)
         until(lambda: not worker.alive, worker)

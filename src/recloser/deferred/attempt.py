@@ -30,6 +30,11 @@ FIRST_WAIT: Final = 1.0
 LONGEST_WAIT: Final = 300.0
 SHORTEST_WAIT: Final = 0.05
 JITTER: Final = 0.25
+# Starts in a row of which no end was told, after which a job is not begun again: it may be what kills its worker.
+STARTS: Final = 3
+LOST: Final = (
+    f"begun {STARTS} times, and its worker went without a word: killed, crashed, or slower than the lease"
+)
 LONGEST_RESULT: Final = 100_000
 RECEIPT_PAUSES: Final = (
     0.1,
@@ -106,10 +111,16 @@ class Attempt:
             permit.ignore()
             return claimed
         record, token = claimed
+        reason = ""
         if record.age > queue.max_age:  # counted from the submission: the rest of the queue is no excuse
+            reason = "older than the queue's max_age"
+        elif record.unfinished > STARTS:
+            reason = LOST
+            logger().error("job %s of %r is given up: %s", record.id, record.task, LOST)
+        if reason:
             permit.ignore()
-            text = "; ".join(filter(None, ["older than the queue's max_age", record.error]))
-            queue.table.give_up(record.id, token, text)
+            text = "; ".join(filter(None, [reason, record.error]))
+            queue.table.give_up(record.id, token, text, counts=False)
             return None
         self._settle(record, token, self._call(record, permit))
         return None

@@ -27,7 +27,8 @@ CREATE TABLE IF NOT EXISTS paces (breaker TEXT PRIMARY KEY, next REAL NOT NULL) 
 CREATE TABLE IF NOT EXISTS jobs (
     number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, task TEXT NOT NULL,
     owner TEXT NOT NULL DEFAULT '', client_key TEXT, fingerprint TEXT NOT NULL, state TEXT NOT NULL,
-    attempts INTEGER NOT NULL DEFAULT 0, submitted REAL NOT NULL, born REAL NOT NULL, due REAL NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0, unfinished INTEGER NOT NULL DEFAULT 0,
+    submitted REAL NOT NULL, born REAL NOT NULL, due REAL NOT NULL,
     lease TEXT NOT NULL DEFAULT '', error TEXT NOT NULL DEFAULT '', result TEXT NOT NULL DEFAULT 'null',
     payload TEXT NOT NULL
 );
@@ -35,6 +36,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS by_key ON jobs (task, owner, client_key) WHERE
 CREATE INDEX IF NOT EXISTS waiting ON jobs (task, due) WHERE state IN ('queued', 'running');
 CREATE INDEX IF NOT EXISTS living ON jobs (born) WHERE state IN ('queued', 'running');
 CREATE INDEX IF NOT EXISTS by_state ON jobs (state, due);
+CREATE INDEX IF NOT EXISTS suspects ON jobs (due) WHERE unfinished > 1;
 """
 
 

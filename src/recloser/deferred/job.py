@@ -36,6 +36,7 @@ class JobRecord:
         result: What it returned, as JSON, once it is done.
         error: Why the last attempt failed; with the state `failed`, why it was given up.
         owner: Who submitted it, as far as `plans.defer` knows: only he finds it by his key.
+        unfinished: How often in a row it was begun and no end was told, the present attempt included.
     """
 
     id: str
@@ -49,6 +50,7 @@ class JobRecord:
     result: str = "null"
     error: str = ""
     owner: str = ""
+    unfinished: int = 0
 
     @property
     def is_over(self) -> bool:

@@ -16,7 +16,16 @@ from recloser.deferred.job import JobRecord, JobState
 FORGOTTEN: Final = 10_000  # done jobs at once: whoever submits one does not wait for a week's worth
 LIVE: Final = "state IN ('queued', 'running')"
 
-_COLUMNS: Final = "id, task, client_key, owner, payload, state, attempts, born, due, result, error"
+HELD_BACK: Final = 1.0  # seconds
+
+_COLUMNS: Final = (
+    "id, task, client_key, owner, payload, state, attempts, unfinished, born, due, result, error"
+)
+# Those whose worker went without a word go on one at a time: the one that kills it takes no other with it again.
+_IN_TURN: Final = (
+    "(unfinished = 0 OR NOT EXISTS (SELECT 1 FROM jobs INDEXED BY suspects"
+    " WHERE unfinished > 1 AND state = 'running' AND due > ?))"
+)
 
 
 class Submission(NamedTuple):
@@ -110,7 +119,7 @@ class JobTable(JobFile):
         """Return the tasks of which jobs wait, and in how many seconds the first of each is due; the earliest first."""
         with self.reading() as database:
             now = self.clock()
-            first = [(task, row[1]) for task in tasks if (row := _first_of(database, task)) is not None]
+            first = [(task, row[1]) for task in tasks if (row := _first_of(database, task, now)) is not None]
             return [(task, max(0.0, due - now)) for task, due in sorted(first, key=itemgetter(1))]
 
     def tasks(self) -> set[str]:
@@ -143,17 +152,19 @@ class JobTable(JobFile):
         with self.transaction() as database:
             now = self.clock()
             if name is None:
-                rows = [_first_of(database, task) for task in tasks]
+                rows = [_first_of(database, task, now) for task in tasks]
             else:
                 rows = [
                     database.execute(
-                        f"SELECT id, due FROM jobs WHERE {LIVE} AND id = ?",  # noqa: S608
-                        (name,),
+                        f"SELECT id, due, {_IN_TURN} FROM jobs WHERE {LIVE} AND id = ?",  # noqa: S608
+                        (now, name),
                     ).fetchone()
                 ]
             row = min((row for row in rows if row is not None), key=itemgetter(1), default=None)
             if row is None:
                 return None
+            if not row[2]:
+                return HELD_BACK
             if row[1] > now:
                 return float(row[1] - now)
             pace = database.execute("SELECT next FROM paces WHERE breaker = ?", (breaker,)).fetchone()
@@ -162,7 +173,8 @@ class JobTable(JobFile):
             token = secrets.token_hex(8)
             database.execute("INSERT OR REPLACE INTO paces VALUES (?, ?)", (breaker, now + every))
             database.execute(
-                "UPDATE jobs SET state = 'running', attempts = attempts + 1, due = ?, lease = ? WHERE id = ?",
+                "UPDATE jobs SET state = 'running', attempts = attempts + 1, unfinished = unfinished + 1, due = ?,"
+                " lease = ? WHERE id = ?",
                 (now + lease, token, row[0]),
             )
             return _found(database, row[0], now), token
@@ -174,8 +186,8 @@ class JobTable(JobFile):
         """
         with self.transaction() as database:
             database.execute(
-                "UPDATE jobs SET state = 'done', payload = '{}', result = ?, error = '', lease = '', due = ?"
-                " WHERE id = ?",
+                "UPDATE jobs SET state = 'done', payload = '{}', result = ?, error = '', lease = '', unfinished = 0,"
+                " due = ? WHERE id = ?",
                 (result, self.clock(), name),
             )
 
@@ -191,18 +203,18 @@ class JobTable(JobFile):
         """
         with self.transaction() as database:
             database.execute(
-                "UPDATE jobs SET state = 'queued', due = ?, lease = '', error = ?, attempts = attempts - ?"
-                " WHERE id = ? AND lease = ? AND state = 'running'",
+                "UPDATE jobs SET state = 'queued', due = ?, lease = '', error = ?, unfinished = 0,"
+                " attempts = attempts - ? WHERE id = ? AND lease = ? AND state = 'running'",
                 (self.clock() + delay, error, 0 if counts else 1, name, token),
             )
 
-    def give_up(self, name: str, token: str, error: str) -> None:
+    def give_up(self, name: str, token: str, error: str, *, counts: bool = True) -> None:
         """Note that a job will not be tried again; arguments as for `put_back`."""
         with self.transaction() as database:
             database.execute(
-                "UPDATE jobs SET state = 'failed', due = ?, lease = '', error = ?"
-                " WHERE id = ? AND lease = ? AND state = 'running'",
-                (self.clock(), error, name, token),
+                "UPDATE jobs SET state = 'failed', due = ?, lease = '', unfinished = 0, error = ?,"
+                " attempts = attempts - ? WHERE id = ? AND lease = ? AND state = 'running'",
+                (self.clock(), error, 0 if counts else 1, name, token),
             )
 
     def postpone(self, name: str, tasks: Sequence[str], delay: float, every: float) -> float:
@@ -261,7 +273,7 @@ class JobTable(JobFile):
             )
             # One whose lease still runs may yet end well.
             given_up = database.execute(
-                "UPDATE jobs INDEXED BY living SET state = 'failed', lease = '', due = ?,"  # noqa: S608
+                "UPDATE jobs INDEXED BY living SET state = 'failed', lease = '', unfinished = 0, due = ?,"  # noqa: S608
                 " error = 'older than the queue''s max_age' || CASE error WHEN '' THEN '' ELSE '; ' || error END"
                 f" WHERE {LIVE} AND born < ? AND (state = 'queued' OR due < ?)",
                 (now, now - max_age, now),
@@ -318,10 +330,11 @@ class JobTable(JobFile):
             return Depth(queued, running, done, failed, oldest)
 
 
-def _first_of(database: sqlite3.Connection, task: str) -> tuple[str, float] | None:
-    row: tuple[str, float] | None = database.execute(
-        f"SELECT id, due FROM jobs INDEXED BY waiting WHERE {LIVE} AND task = ? ORDER BY due LIMIT 1",  # noqa: S608
-        (task,),
+def _first_of(database: sqlite3.Connection, task: str, now: float) -> tuple[str, float, bool] | None:
+    row: tuple[str, float, bool] | None = database.execute(
+        "SELECT id, due, true FROM jobs INDEXED BY waiting"  # noqa: S608
+        f" WHERE {LIVE} AND task = ? AND {_IN_TURN} ORDER BY due LIMIT 1",
+        (task, now),
     ).fetchone()
     return row
 
@@ -332,7 +345,7 @@ def _found(database: sqlite3.Connection, name: str, now: float) -> JobRecord:
 
 
 def _record(row: Sequence[Any], now: float) -> JobRecord:
-    name, task, key, owner, payload, state, attempts, born, due, result, error = row[:11]
+    name, task, key, owner, payload, state, attempts, unfinished, born, due, result, error = row[:12]
     return JobRecord(
         id=name,
         task=task,
@@ -341,6 +354,7 @@ def _record(row: Sequence[Any], now: float) -> JobRecord:
         payload=payload,
         state=JobState(state),
         attempts=attempts,
+        unfinished=unfinished,
         age=max(0.0, now - born),
         due_in=max(0.0, due - now) if state in (JobState.QUEUED, JobState.RUNNING) else 0.0,
         result=result,
