@@ -68,9 +68,29 @@ def test_vary_selects(clock, section, vary, first, second, is_found):
     assert (kept.find(request(**second)) is not None) is is_found
 
 
-@pytest.mark.parametrize(
-    "name", ["x_forwarded_host", "x_forwarded_prefix", "x_original_url", "x_http_method_override"]
-)
+ADDRESSING = [
+    "x_forwarded_host",
+    "x_forwarded_prefix",
+    "x_forwarded_proto",
+    "x_original_url",
+    "x_http_method_override",
+    "forwarded",
+]
+FOR_WHOM = ["x_tenant_id", "x_account", "x_acting_user", "tenant", "x_goog_jwt"]
+
+
+@pytest.mark.parametrize("name", [*ADDRESSING, *FOR_WHOM])
+def test_a_page_for_no_address_or_tenant_is_nobodys_of_one(clock, name):
+    """What was made for the application's own host is not served under another one, nor kept in the other's place."""
+    kept = cache(clock)
+    kept.keep(request(), response(b"own"))
+    assert kept.find(request(**{name: "b.example"})) is None
+    kept.keep(request(**{name: "b.example"}), response(b"b's"))
+    assert kept.find(request()).response.body == b"own"
+    assert kept.find(request(**{name: "b.example"})).response.body == b"b's"
+
+
+@pytest.mark.parametrize("name", ADDRESSING)
 def test_a_page_for_a_made_up_address_is_nobody_elses(clock, name):
     """Who sends what proxies rewrite URLs by gets a page of his own: its links may lead anywhere."""
     kept = cache(clock)
@@ -82,7 +102,40 @@ def test_a_page_for_a_made_up_address_is_nobody_elses(clock, name):
     assert found.response.body == b"evil"
 
 
-@pytest.mark.parametrize("name", ["x_tenant_id", "x_account", "x_acting_user", "tenant", "x_goog_jwt"])
+@pytest.mark.parametrize(
+    ("first", "second", "is_found"),
+    [
+        ("for=192.0.2.1", "for=198.51.100.2", True),
+        ("for=192.0.2.1", None, True),
+        ('For="[2001:db8::1]:4711", for=10.0.0.1;by=10.0.0.9', "for=unknown", True),
+        (
+            "for=192.0.2.1;host=shop.example;proto=https",
+            "for=198.51.100.2;host=shop.example;proto=https",
+            True,
+        ),
+        ("for=192.0.2.1;host=a.example", "for=192.0.2.1;host=b.example", False),
+        ("for=192.0.2.1;proto=https", "for=192.0.2.1;proto=http", False),
+        ("for=192.0.2.1, for=192.0.2.2;host=a.example", "for=192.0.2.1, for=192.0.2.2", False),
+        ("HOST=a.example", "for=1", False),
+        ('for="x;host=a.example"', "for=x", False),
+        ("for=1 host=a.example", "for=1", False),
+        ("for=1;for=2;host=a.example", "for=1;for=2", False),
+        ("host=a.example;=;for", "host=a.example", False),
+    ],
+)
+def test_of_forwarded_all_selects_but_the_way_that_a_request_came(clock, first, second, is_found):
+    """RFC 7239 §4: which client and which proxy is no matter; anything else, also if malformed, tells pages apart."""
+    kept = cache(clock)
+    with_first = request(forwarded=first)
+    with_second = request() if second is None else request(forwarded=second)
+    kept.keep(with_first, response())
+    assert (kept.find(with_second) is not None) is is_found
+    kept.clear()
+    kept.keep(with_second, response())
+    assert (kept.find(with_first) is not None) is is_found
+
+
+@pytest.mark.parametrize("name", FOR_WHOM)
 def test_a_page_for_one_tenant_is_not_anothers(clock, name):
     """A header whose name says for whom an answer is made tells pages apart, though no Vary names it."""
     kept = cache(clock)

@@ -189,6 +189,18 @@ def test_an_entry_under_another_key_is_a_miss(server, client):
     assert body(cache, bob) is None
 
 
+def test_a_page_for_one_host_or_tenant_is_not_anothers(server):
+    """As in one process's memory: neither of a made-up one, nor of none."""
+    cache = worker(server)
+    for name in ("forwarded", "x_forwarded_host", "x_tenant_id"):
+        of_b = request(path=f"/{name}", **{name: "host=b.example"})
+        own = request(path=f"/{name}")
+        kept_by(cache, own, response(b"own"))
+        assert body(cache, of_b) is None
+        kept_by(cache, of_b, response(b"b's"))
+        assert (body(cache, own), body(cache, of_b)) == (b"own", b"b's")
+
+
 # -- trouble -----------------------------------------------------------------------------------------------------
 
 

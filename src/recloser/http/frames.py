@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from hashlib import blake2b, sha256
 from typing import Any, Final, NamedTuple
 
-from recloser.http.kept import Kept
+from recloser.http.kept import Kept, is_selected_by, selecting
 from recloser.http.messages import Request, Response
 
 VERSION: Final = 1  # of the keys and of what is written
@@ -31,8 +31,10 @@ class Stored(NamedTuple):
     digests: tuple[tuple[str, str | None], ...]
 
     def answers(self, request: Request) -> bool:
-        """Tell whether a request has the headers that the response was selected by (RFC 9111 §4.1)."""
-        return all(_digest(request.header(name)) == digest for name, digest in self.digests)
+        """Tell whether a request selects the response (RFC 9111 §4.1), as `selects`."""
+        return all(_digest(selecting(request, name)) == digest for name, digest in self.digests) and (
+            is_selected_by(request, (name for name, _digest in self.digests))
+        )
 
 
 class CorruptError(ValueError):

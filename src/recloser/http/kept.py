@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable
+import re
+from collections.abc import Awaitable, Iterable
 from functools import lru_cache
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
@@ -20,19 +21,34 @@ _PER_FIELD: Final = 150  # bytes of objects around one header
 _REWRITING: Final = frozenset(
     {
         *(
+            "cf-visitor",
+            "forwarded",
+            "cloudfront-forwarded-proto",
             "front-end-https",
+            "wl-proxy-ssl",
+            "x-forwarded",
             "x-host",
             "x-original-host",
+            "x-original-proto",
             "x-original-uri",
             "x-original-url",
+            "x-real-host",
             "x-rewrite-url",
+            "x-url-scheme",
         ),
         *("x-http-method", "x-http-method-override", "x-method-override", "x-scheme", "x-script-name"),
         *(
             f"x-forwarded-{part}"
-            for part in ("host", "path", "port", "prefix", "proto", "scheme", "server", "ssl", "uri")
+            for part in (
+                *("host", "path", "port", "prefix", "proto", "protocol", "scheme", "server", "ssl", "uri"),
+            )
         ),
     }
+)
+# What selects of a header `Forwarded` (RFC 7239 §4): all but which way a request came, which differs for each client.
+_FORWARDED: Final = "forwarded, less for and by"  # no header's name
+_WAY: Final = re.compile(
+    r"""(?:^|(?<=[;,]))\s*(?:for|by)=(?:[\w.:-]+|"[\w.:\[\]-]+")\s*(?=[;,]|$)""", re.IGNORECASE | re.ASCII
 )
 # Parts of the names of headers that say for whom an answer is made.
 _FOR_WHOM: Final = frozenset(
@@ -143,9 +159,8 @@ def made(request: Request, response: Response, *, now: float, wall: float) -> Ke
         now: Of the clock by which the cache measures ages (seconds).
         wall: Seconds since the epoch; dates are compared with it.
     """
-    unsaid = {name for name, _value in request.headers if len(name) < _LONGEST_NAME and _may_select(name)}
-    varying = sorted(fields.members(response.header("vary")) | request.selecting | unsaid)
-    selection = tuple((name, request.header(name)) for name in varying)
+    varying = sorted(fields.members(response.header("vary")) | request.selecting | _unsaid(request))
+    selection = tuple((name, selecting(request, name)) for name in varying)
     headers = kept_headers(response.headers)
     target = (request.scheme, request.host, request.path, request.raw_path, request.query, request.partition)
     return Kept(
@@ -185,13 +200,38 @@ def freshened(response: Response, head: Response) -> Response | None:
 
 
 def selects(request: Request, selection: Selection) -> bool:
-    """Tell whether a request has the headers that a response was selected by."""
-    return not selection or all(request.header(name) == value for name, value in selection)
+    """Tell whether a request has the headers that a response was selected by, and no other that may select."""
+    return all(selecting(request, name) == value for name, value in selection) and is_selected_by(
+        request, (name for name, _value in selection)
+    )
+
+
+def is_selected_by(request: Request, names: Iterable[str]) -> bool:
+    """Tell whether all of a request's headers that may select, although no `Vary` says so, are among some names."""
+    unsaid = _unsaid(request)
+    return not unsaid or unsaid.issubset(names)
+
+
+def selecting(request: Request, name: str) -> str | None:
+    """Return that of a request which selects under a name of a selection."""
+    if name != _FORWARDED:
+        return request.header(name)
+    forwarded = request.header("forwarded")
+    return None if forwarded is None else _WAY.sub("", forwarded).strip(" \t;,") or None
+
+
+def _unsaid(request: Request) -> set[str]:
+    # Whoever makes such a header up gets a page of his own, and nobody gets another one's.
+    names = {name for name, _value in request.headers if len(name) < _LONGEST_NAME and _may_select(name)}
+    if "forwarded" in names:
+        names.remove("forwarded")
+        if selecting(request, _FORWARDED) is not None:
+            names.add(_FORWARDED)
+    return names
 
 
 @lru_cache(maxsize=1024)
 def _may_select(name: str) -> bool:
-    # No Vary need say so. Whoever makes such a header up gets a page of his own, and nobody gets another one's.
     return name in _REWRITING or (name not in _FOR_NOBODY and not _FOR_WHOM.isdisjoint(name.split("-")))
 
 
