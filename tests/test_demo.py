@@ -243,7 +243,7 @@ def test_workers_with_a_store_act_as_one(app, store):
         text = demo.rest()
         assert demo.process.returncode == 0, text
         assert not demo.alive()
-    together = re.search(r"all 2 workers opened together, the last one after the first by: (.*)", text)[1]
+    together = re.search(r"both workers opened together, one after the other by: (.*)", text)[1]
     assert {"inventory", "payments"} <= set(re.findall(r"[a-z]{3,}", together))
     assert all(float(number) < 500 for number in re.findall(r"[\d.]+", together))
     assert re.search("probes of the inventory at once, over all workers: at most [01]\n", text)

@@ -215,6 +215,8 @@ def test_promise_4_the_lock_is_never_held_while_user_code_runs(build: Build, clo
         (Cause(Rule.RECOVERY_DUE), "recovery due"),
         (Cause(Rule.RESET, by="ann", why="fixed"), "reset by ann: fixed"),
         (Cause(Rule.MODE, why="its end"), "mode: its end"),
+        (Cause(Rule.MODE), "mode ended"),
+        (Cause(Rule.CONSECUTIVE_FAILURES, number=1, threshold=1), "1 consecutive failure >= 1"),
     ],
 )
 def test_a_cause_reads_with_its_numbers(cause: Cause, text: str):

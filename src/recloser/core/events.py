@@ -68,7 +68,8 @@ class Cause(NamedTuple):
                 return f"{_counted(self.number, 'probe')} without a verdict at the deadline"
             case Rule.RESET | Rule.MODE:
                 actor = f" by {self.by}" if self.by else ""
-                return f"{self.rule}{actor}: {self.why}" if self.why else f"{self.rule}{actor}"
+                told = f"{self.rule}{actor}: {self.why}" if self.why else f"{self.rule}{actor}"
+                return "mode ended" if told == Rule.MODE else told
             case _:
                 return self.rule.replace("_", " ")
 

@@ -160,9 +160,7 @@ def opened_together(board: Board) -> list[str]:
         if len(others) == WORKERS - 1:
             apart[breaker] = max(others) - first
     shown = ", ".join(f"{breaker} {seconds * 1000:.1f} ms" for breaker, seconds in apart.items())
-    return (
-        [f"all {WORKERS} workers opened together, the last one after the first by: {shown}"] if apart else []
-    )
+    return [f"both workers opened together, one after the other by: {shown}"] if apart else []
 
 
 def _all_open(board: Board) -> bool:

@@ -125,7 +125,7 @@ async def _serve(demo: _Demo, place: Meeting | None) -> None:
 
 def _meeting(place: Meeting) -> str:
     where = f"--namespace {SERVED_NAMESPACE} --store {place.url(SERVED_NAMESPACE)}"
-    return f"""Its {SERVED} workers act as one; see and steer them from another terminal too:
+    return f"""Its {SERVED} workers and the queue's act as one; see and steer them from another terminal too:
 
   recloser watch {where}
   recloser open payments --for 5m --reason "provider is down" {where}"""
