@@ -356,7 +356,7 @@ def test_threads_may_share_a_last_good_result(build: Build):
     assert 1 <= answered <= 8
 
 
-class Deferral(CallFallback):
+class Deferral(CallFallback[object]):
     """A fallback that is told of the call."""
 
     def answer(self, error, args, kwargs):

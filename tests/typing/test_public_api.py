@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from contextlib import closing
+from pathlib import Path
 from typing import Any, assert_type
 
 from recloser import (
@@ -20,6 +22,7 @@ from recloser import (
     State,
     last_good,
 )
+from recloser.deferred import Job, Queue
 
 payments = CircuitBreaker("payments", failure_threshold=3, recovery_timeout=60)
 
@@ -65,6 +68,40 @@ class Client:
 @payments.protect(fallback=last_good(60), on="failure")
 def rate(currency: str) -> float:
     return 1.0
+
+
+@payments.protect(fallback=None)
+def balance(account: str) -> float:
+    return 12.5
+
+
+class Accounts:
+    @payments.protect(fallback=None, on="failure")
+    async def owner(self, account: str) -> str:
+        return "ann"
+
+
+def test_a_fallback_of_none_is_told() -> None:
+    """Whoever calls has to think of it; of other values the function's own type is taken at its word."""
+    assert_type(balance("ann"), float | None)
+
+    async def owner() -> None:
+        assert_type(await Accounts().owner("4711"), str | None)
+
+    asyncio.run(owner())
+
+
+def test_a_task_as_a_fallback_is_told(tmp_path: Path) -> None:
+    """Whoever calls gets the result, or the job that stands for it."""
+    with closing(Queue(tmp_path / "jobs.db", Registry({"BREAKERS": {"mail": {}}}))) as queue:
+
+        @queue.task("mail")
+        def later(job: Job, text: str) -> None: ...
+
+        @payments.protect(fallback=later)
+        def send(text: str) -> None: ...
+
+        assert_type(send("hello"), Job | None)
 
 
 def test_decorated_functions_keep_their_types() -> None:

@@ -6,14 +6,14 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from types import CoroutineType
-from typing import TYPE_CHECKING, NoReturn, ParamSpec, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, Unpack, overload
 
 from recloser.core import living, snapshot
 from recloser.core.decorate import decorate
 from recloser.core.driver import Driver, Recorder
 from recloser.core.errors import ConfigurationError, Problem
 from recloser.core.events import Listener
-from recloser.core.fallback import On, protect
+from recloser.core.fallback import Answering, CallFallback, On, protect
 from recloser.core.permit import Calling, Permit, TimedCalling, acquire, run_async
 from recloser.core.policy import Knobs, Policy
 from recloser.core.snapshot import Snapshot
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F")
+A = TypeVar("A")
 
 DEFAULT_POLICY = Policy()
 
@@ -118,7 +119,15 @@ class CircuitBreaker:
         # A wrapper has its function's own signature.
         return decorate(self._driver, function)  # type: ignore[return-value]
 
-    def protect(self, *, fallback: object, on: On = "open") -> Callable[[F], F]:
+    @overload
+    def protect(  # type: ignore[overload-overlap] # of what is left, functions are taken at their word
+        self, *, fallback: CallFallback[A], on: On = "open"
+    ) -> Answering[A]: ...
+    @overload
+    def protect(self, *, fallback: None, on: On = "open") -> Answering[None]: ...
+    @overload
+    def protect(self, *, fallback: object, on: On = "open") -> Callable[[F], F]: ...
+    def protect(self, *, fallback: object, on: On = "open") -> Callable[..., Any]:
         """Protect a function, and answer in its place when the circuit is open.
 
         Args:

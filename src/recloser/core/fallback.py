@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from datetime import timedelta
 from functools import update_wrapper
-from typing import Any, Final, Literal, NamedTuple, cast
+from typing import Any, Final, Generic, Literal, NamedTuple, ParamSpec, Protocol, TypeVar, cast, overload
 
 from recloser.core import living
 from recloser.core.decorate import Function, callable_target, is_kind
@@ -18,6 +18,9 @@ from recloser.core.outcome import Outcome
 from recloser.core.permit import acquire
 from recloser.core.scope import current
 
+P = ParamSpec("P")
+R = TypeVar("R")
+A_co = TypeVar("A_co", covariant=True)
 On = Literal["open", "failure"]
 NO_ANSWER: Final = object()
 
@@ -29,11 +32,11 @@ class LastGood(NamedTuple):
     max_entries: int
 
 
-class CallFallback(ABC):
+class CallFallback(ABC, Generic[A_co]):
     """A fallback that is told of the call that it answers for."""
 
     @abstractmethod
-    def answer(self, error: Any, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
+    def answer(self, error: Any, args: tuple[object, ...], kwargs: dict[str, object]) -> A_co:
         """Answer a call, or raise `error` if it cannot be answered.
 
         Args:
@@ -43,8 +46,19 @@ class CallFallback(ABC):
         """
 
     @abstractmethod
-    async def answer_async(self, error: Any, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
+    async def answer_async(self, error: Any, args: tuple[object, ...], kwargs: dict[str, object]) -> A_co:
         """Answer a call of a coroutine function, without holding its event loop up; else as `answer`."""
+
+
+class Answering(Protocol[A_co]):
+    """A decorator of functions that then may also return what a fallback answers."""
+
+    @overload
+    def __call__(
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> Callable[P, Coroutine[Any, Any, R | A_co]]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Callable[P, R | A_co]: ...
 
 
 def last_good(max_age: float | timedelta, *, max_entries: int = 1024) -> LastGood:
@@ -187,7 +201,8 @@ class _Answers:
             if answer is NO_ANSWER:
                 return NO_ANSWER
         elif isinstance(fallback, CallFallback):
-            answer = (fallback.answer_async if self._asynchronous else fallback.answer)(error, args, kwargs)
+            elsewhere = cast("CallFallback[object]", fallback)
+            answer = (elsewhere.answer_async if self._asynchronous else elsewhere.answer)(error, args, kwargs)
         else:
             answer = fallback(error) if callable(fallback) else fallback
         scope = current.get()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from typing import cast
 
 from recloser.core.log import logger
 from recloser.deferred.job import JobRecord, JobState
@@ -83,7 +82,6 @@ class JobStatus:
         if scope["type"] != "http":
             raise RuntimeError(f"the status of jobs is served over HTTP, not {scope['type']!r}")
         method, name = str(scope["method"]), str(scope["path"]).rpartition("/")[2]
-        told = await in_thread(lambda: describe(self._queue, method, name, expose=self._expose))
-        answer = cast("Response", told)
+        answer = await in_thread(lambda: describe(self._queue, method, name, expose=self._expose))
         body = b"" if method == "HEAD" else answer.body  # RFC 9110 §9.3.2
         await Answer(Response(answer.status, answer.headers, body))(scope, receive, send)

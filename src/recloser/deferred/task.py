@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Function: TypeAlias = Callable[..., Any]
 
 
-class Task(CallFallback):
+class Task(CallFallback[Job]):
     """What a queue can do later; made by `queue.task`.
 
     As a fallback, `@payments.protect(fallback=task)`, it puts a refused call off, and the caller gets the `Job`. In
@@ -62,7 +62,7 @@ class Task(CallFallback):
 
     async def answer_async(
         self, error: CallRejectedError, args: tuple[object, ...], kwargs: dict[str, object]
-    ) -> object:
+    ) -> Job:
         """Put a refused call of a coroutine function off; the disk is waited for in a thread."""
         return await in_thread(partial(self.answer, error, args, kwargs))
 

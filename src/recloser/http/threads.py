@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import TypeVar
+
+R = TypeVar("R")
 
 
-async def in_thread(call: Callable[[], object]) -> object:
+async def in_thread(call: Callable[[], R]) -> R:
     """Run a function that may block in a thread, with a copy of the context, under asyncio or trio."""
     try:
         asyncio.get_running_loop()
