@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
@@ -102,14 +103,20 @@ def raiser(error: BaseException) -> Callable[..., None]:
 
 
 def elsewhere(function: Callable[[], T]) -> T:
-    """Return what `function` returns on another thread; it must end soon."""
-    results: list[T] = []
-    thread = threading.Thread(target=lambda: results.append(function()), daemon=True)
+    """Return what `function` returns on another thread, or raise what it raises; it must end soon."""
+    outcome: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(function())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(PATIENCE)
     assert not thread.is_alive(), "blocked"
-    [result] = results
-    return result
+    return outcome.result()
 
 
 def crowd(workers: Iterable[Callable[[], object]]) -> None:
