@@ -40,9 +40,9 @@ def test_jobs_are_listed_with_their_state_age_and_error(shop, clock, capsys):
     assert run("list", "deferred_shop:queue") == 0
 
     done, failed, waiting = capsys.readouterr().out.splitlines()
-    assert done.startswith(f"{shop.jobs[0]}  done  charge  0 s old  1 attempts")
-    assert failed.endswith("failed  charge  0 s old  1 attempts  Refused: 402")
-    assert "queued  charge  0 s old  1 attempts  due in 1 s  OSError" in waiting
+    assert done.startswith(f"{shop.jobs[0]}  done  charge  0 s old  1 attempt")
+    assert failed.endswith("failed  charge  0 s old  1 attempt  Refused: 402")
+    assert "queued  charge  0 s old  1 attempt  due in 1 s  OSError" in waiting
 
 
 def test_a_state_may_be_asked_for(shop, capsys):
@@ -84,7 +84,7 @@ def test_only_jobs_that_were_given_up_are_changed(shop, capsys):
 
     told = capsys.readouterr().err
     assert f"not among the jobs that were given up: {shop.jobs[0]}" in told
-    assert "recloser queue replay needs ids, or --all" in told
+    assert "recloser: queue replay needs ids, or --all" in told
 
 
 def test_a_long_list_says_that_it_is_cut(shop, capsys, monkeypatch):

@@ -36,6 +36,17 @@ def test_a_job_is_on_the_disk_when_its_submission_returns(make):
     assert level == 2
 
 
+def test_a_job_in_a_log_tells_nothing_of_its_customer(make, clock):
+    """Neither what was asked nor what came of it."""
+    queue = make()
+    _, charge = scripted(queue, "4711-2222")
+    shown = repr(charge.later("card 4711-2222"))
+    drain(queue, clock)
+    shown += repr(queue.table.jobs())
+    assert "charge" in shown
+    assert "4711" not in shown
+
+
 def test_a_full_queue_refuses(make, clock):
     """Jobs that wait or run count; those that are done make room."""
     queue = make(max_jobs=2, rate=1000.0)

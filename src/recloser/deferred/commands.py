@@ -90,7 +90,7 @@ def _list(options: argparse.Namespace) -> int:
 
 def _change(options: argparse.Namespace) -> int:
     if bool(options.ids) == options.all:
-        return _complain(f"recloser queue {options.change} needs ids, or --all")
+        return _complain(f"queue {options.change} needs ids, or --all")
     queue = _queue(options.queue)
     names: Sequence[str] | None = None if options.all else options.ids
     table = queue.table
@@ -113,7 +113,7 @@ def _line(record: JobRecord) -> str:
         str(record.state),
         record.task,
         f"{record.age:.0f} s old",
-        f"{record.attempts} attempts",
+        f"{record.attempts} attempt{'s' * (record.attempts != 1)}",
     ]
     return "  ".join(filter(None, [*facts, when, record.error]))
 

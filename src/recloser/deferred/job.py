@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, cast
 
@@ -42,14 +42,14 @@ class JobRecord:
     id: str
     task: str
     key: str
-    payload: str
+    payload: str = field(repr=False)  # what customers sent is no business of logs
     state: JobState
     attempts: int
     age: float
     due_in: float = 0.0
-    result: str = "null"
+    result: str = field(default="null", repr=False)
     error: str = ""
-    owner: str = ""
+    owner: str = field(default="", repr=False)
     unfinished: int = 0
 
     @property
