@@ -51,16 +51,19 @@ def test_check_prints_every_effective_value_with_its_provenance(shop, capsys, mo
 
 
 def test_check_reads_a_mapping_of_a_module(tmp_path, capsys, monkeypatch):
-    """`module:NAME` names a mapping, found from the current folder."""
+    """`module:NAME` names a mapping or what was made of it, found from the current folder."""
     (tmp_path / "shop_settings.py").write_text(
-        "RECLOSER = {'BREAKERS': {'payments': {'ignore': (KeyError, 'builtins:IndexError')}}}"
+        "from recloser import Registry\n"
+        "RECLOSER = {'BREAKERS': {'payments': {'ignore': (KeyError, 'builtins:IndexError')}}}\n"
+        "registry = Registry(RECLOSER)\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", [*__import__("sys").path])
-    assert cli.main(["check", "shop_settings:RECLOSER"]) == 0
-    text = capsys.readouterr().out
-    assert text.startswith("RECLOSER is valid")
-    assert rows(text)["ignore"] == ("KeyError, IndexError", "breaker")
+    for name in ("RECLOSER", "registry"):
+        assert cli.main(["check", f"shop_settings:{name}"]) == 0
+        text = capsys.readouterr().out
+        assert text.startswith("RECLOSER is valid")
+        assert rows(text)["ignore"] == ("KeyError, IndexError", "breaker")
 
 
 def test_check_lists_every_problem_on_stderr(tmp_path, capsys):

@@ -20,6 +20,7 @@ from recloser.core.errors import ConfigurationError, Problem, RecloserError
 from recloser.core.policy import Policy
 from recloser.deferred.commands import add_commands
 from recloser.deferred.queue import QueueError
+from recloser.registry import Registry
 from recloser.status import terminal
 
 DEMO_NEEDS: Final = {  # each shop's packages, and the extra that brings them
@@ -89,7 +90,9 @@ def _parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check", help="validate a declaration and show where each value comes from")
     check.add_argument(
-        "declaration", metavar="FILE|module:NAME", help="a TOML file, or a mapping such as settings:RECLOSER"
+        "declaration",
+        metavar="FILE|module:NAME",
+        help="a TOML file, a mapping such as settings:RECLOSER, or a Registry such as shop:registry",
     )
     check.set_defaults(run=_check)
     add_commands(commands)
@@ -158,6 +161,8 @@ def _declaration(source: str) -> Declaration:
     found, fix = load(source)
     if fix:
         raise ConfigurationError([Problem("the declaration", fix=fix, value=repr(source))])
+    if isinstance(found, Registry):
+        return found.declaration
     if not isinstance(found, Mapping):
         raise ConfigurationError([Problem(source, fix="must be a mapping", value=type(found).__name__)])
     return from_mapping(cast("Mapping[str, object]", found), path=name)
