@@ -160,9 +160,11 @@ def test_every_answer_is_kept_by_nobody_and_runs_nothing_foreign(client):
         assert not re.search(r"<style|<script(?! src=)| style=| on\w+=", answer.text)
 
 
-def test_without_authorize_there_is_nothing_but_what_is_public(way, registry):
-    """No read view unless public or in debug, and never an action."""
-    assert way(registry).get("/breakers/").status_code == 404
+def test_without_authorize_there_is_nothing_but_what_is_public(way, registry, caplog):
+    """No read view unless public or in debug, and never an action. The log says why, once."""
+    hidden = way(registry)
+    assert [hidden.get("/breakers/").status_code for _ in range(2)] == [404, 404]
+    assert ["authorize, or public=True" in record.message for record in caplog.records].count(True) == 1
     assert act_anyhow(way(registry)).status_code == 404
     public = way(registry, public=True)
     page = public.get("/breakers/", headers={"accept": "text/html"})

@@ -7,6 +7,7 @@ from dataclasses import replace
 from importlib.resources import files
 from typing import Any, Final
 
+from recloser.core.log import logger
 from recloser.registry import Registry, UnknownBreakerError
 from recloser.status import drawer, page, plaintext
 from recloser.status.access import Access, Authorize, Guardian, Intent
@@ -35,6 +36,10 @@ STATIC: Final = {
     "icon.svg": "image/svg+xml",
 }
 _UNSIGNED: Final = "status: no SECRET is declared, so that a form's token is good in the worker alone that made it; declare SECRET"
+
+_FOR_NOBODY: Final = (
+    "status: 404 for everybody, as nobody may look: give authorize, or public=True to let anybody look"
+)
 
 
 class Endpoint:
@@ -69,16 +74,18 @@ class Endpoint:
         self.public = public
         self.sampler = Sampler(registry, interval=interval)
         self._is_live = is_live
+        self._is_told = False
         secret = secret or registry.declaration.secret
         if authorize is not None and secret is None and registry.declaration.store is not None:
-            from recloser.core.log import logger  # noqa: PLC0415
-
             logger().warning(_UNSIGNED)
         self._guardian = Guardian(secret, trusted_origins)
 
     def refusal(self, intent: Intent, access: Access) -> RefusedError | None:
         """Say why a request may not be answered; `None`: it may."""
         if not access.has_actions and (intent == "control" or not access.may_read):
+            if not access.may_read and not self._is_told:
+                self._is_told = True
+                logger().warning(_FOR_NOBODY)
             return RefusedError(404, "Not found", "There is nothing here.")
         if intent == "control" and not access.actor:
             return RefusedError(403, "Forbidden", "You may not act here.")
