@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Concatenate, TypeAlias
 
 from recloser.core.errors import CallRejectedError, RecloserError
 from recloser.core.fallback import CallFallback
@@ -18,7 +18,7 @@ from recloser.http.threads import in_thread
 if TYPE_CHECKING:
     from recloser.deferred.queue import Queue
 
-Function: TypeAlias = Callable[..., Any]
+Function: TypeAlias = Callable[Concatenate[Job, ...], Any]
 
 
 class Task(CallFallback[Job]):
