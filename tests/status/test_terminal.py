@@ -22,9 +22,12 @@ from rich.console import Console
 from recloser import Registry, cli
 from recloser.status import client, terminal
 from recloser.status.app import StatusApp
+from recloser.status.client import SourceError
 from recloser.status.query import Query
 from recloser.status.sampler import Sampler
 from recloser.status.snapshot import document
+from recloser.status.sources import StoreSource
+from recloser.steering import Action
 
 PATIENCE = 10.0
 
@@ -42,7 +45,11 @@ def store(tmp_path):
 def url():
     """A process without a store, behind its endpoint."""
     with Registry({"BREAKERS": {"payments": {}, "mail": {}}}) as registry:
-        app = StatusApp(registry, authorize=lambda request, action: request.headers.get("authorization"))
+
+        def authorize(request, action):
+            return request.headers.get("authorization") or request.headers.get("x-user")
+
+        app = StatusApp(registry, authorize=authorize)
         server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical"))
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
@@ -90,6 +97,23 @@ def test_through_an_endpoint(url, capsys, monkeypatch):
     assert "in this process alone, until somebody ends it." in capsys.readouterr().out
     assert registry["mail"].mode.by == "Bearer t"
     assert cli.main(["reset", "nobody", "--reason", "x", "--header", "X-A: b", *where]) == 1
+    monkeypatch.delenv("RECLOSER_TOKEN")
+    assert cli.main(["open", "mail", "--reason", "x", "--header", "X-User: ann", *where]) == 0
+    assert registry["mail"].mode.by == "ann"
+
+
+def test_a_store_that_is_lost_meanwhile_is_no_fleet_without_breakers(store, tmp_path):
+    """`watch` says what stands in the way until it is back."""
+    source = StoreSource(store[0], "recloser")
+    try:
+        assert source.overview()["counts"]["closed"] == 2
+        (tmp_path / "store.db").rename(tmp_path / "away")
+        (tmp_path / "store.db").mkdir()
+        for use in (source.overview, lambda: source.act(Action.RESET, ["mail"], "x", "", "ann")):
+            with pytest.raises(SourceError, match=r"^store sqlite:.*store\.db"):
+                use()
+    finally:
+        source.close()
 
 
 @pytest.mark.parametrize(

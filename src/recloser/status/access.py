@@ -131,7 +131,9 @@ class Guardian:
         if _is_program(headers):
             return ""
         if not self._is_ours(headers):
-            return "The request comes from another site."
+            if "origin" in headers or "sec-fetch-site" in headers:
+                return "The request comes from another site."
+            return "The request tells no Origin: a program sends it with the form's token, or Authorization instead."
         hour = int(self._wall_clock()) // _HOUR
         known = [self._signed(actor, action, hour - ago) for ago in range(TOKEN_HOURS)]
         given = token.encode("utf-8", "replace")

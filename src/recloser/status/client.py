@@ -66,12 +66,13 @@ class Client:
                 raise SourceError("RECLOSER_TOKEN must be on one line and in Latin characters")
             self._headers["Authorization"] = f"Bearer {token}"
 
-    def ask(self, path: str, body: bytes | None = None) -> tuple[int, Document]:
+    def ask(self, path: str, body: bytes | None = None, token: str = "") -> tuple[int, Document]:
         """Ask once.
 
         Args:
             path: Below the endpoint's URL.
             body: JSON, to be posted.
+            token: As of the page's form, for an endpoint that knows its readers by other fields than `Authorization`.
 
         Returns:
             The status and the document, which is that of a recloser endpoint if the status is 200.
@@ -82,6 +83,9 @@ class Client:
         headers = dict(self._headers)
         if body is not None:
             headers["Content-Type"] = "application/json"
+        if token and not any(name.lower() == "authorization" for name in headers):
+            parts = urlsplit(self._url)
+            headers |= {"Origin": f"{parts.scheme}://{parts.netloc}", "X-Recloser-Token": plain(token)}
         request = Request(self._url + path, body, headers)  # noqa: S310 - the scheme was checked
         try:
             try:

@@ -13,7 +13,8 @@ from recloser.status.actions import Outcome, Wish, carry_out, read_wish
 from recloser.status.client import SECONDS, Client, SourceError
 from recloser.status.query import Query
 from recloser.status.redaction import plain
-from recloser.status.sampler import Sampler
+from recloser.status.sampler import Rates, Sampler
+from recloser.status.sight import Sight
 from recloser.status.snapshot import Document, detail, document
 from recloser.steering import Action
 from recloser.stores.health import Connection
@@ -68,17 +69,14 @@ class StoreSource:
 
     def overview(self) -> Document:
         """Read all breakers."""
-        sight, rates = self._sampler.take()
-        if sight.fleet is not None and not sight.fleet.breakers and not sight.fleet.workers:
-            health = self._registry.store_health
-            raise SourceError(f"store {health.address}: nobody has a breaker there: {_AS_DECLARED}")
+        sight, rates = self._look()
         return document(sight, Query(limit=1_000_000), rates)
 
     def act(
         self, action: Action, names: Sequence[str], reason: str, seconds: str, by: str
     ) -> Sequence[Outcome]:
         """Act on breakers as they are now."""
-        sight, _ = self._sampler.take(fresh=True)
+        sight, _ = self._look()
         outcomes: list[Outcome] = []
         for name in names:
             try:
@@ -89,6 +87,14 @@ class StoreSource:
             wish: Wish = read_wish(action, {"reason": [reason], "for": [seconds], "epoch": [epoch]}, name)
             outcomes += carry_out(self._registry, wish, by)
         return outcomes
+
+    def _look(self) -> tuple[Sight, Rates]:
+        sight, rates = self._sampler.take(fresh=True)
+        if sight.fleet is None:  # this process has no breakers of its own to tell of
+            raise SourceError(f"store {sight.health.address}: {sight.error}")
+        if not sight.fleet.breakers and not sight.fleet.workers:
+            raise SourceError(f"store {sight.health.address}: nobody has a breaker there: {_AS_DECLARED}")
+        return sight, rates
 
     def close(self) -> None:
         """Leave the fleet."""
@@ -119,7 +125,8 @@ class UrlSource:
             status, told = self._client.ask(path)
             if status == 200:
                 body = {"reason": reason, "for": seconds, "epoch": told["breaker"]["epoch"]}
-                status, told = self._client.ask(f"{path}/{action}", json.dumps(body).encode())
+                token = told.get("control", {}).get("tokens", {}).get(action, "")
+                status, told = self._client.ask(f"{path}/{action}", json.dumps(body).encode(), token)
             text = told.get("text", "Done.") if status == 200 else _problem(told, status)
             outcomes.append(Outcome(plain(name, 80), status, plain(str(text)), str(told.get("scope", ""))))
         return outcomes

@@ -164,9 +164,7 @@ class SQLiteStore:
 
     def beat(self, worker: Worker) -> int:
         """Note a heartbeat, forget the dead, and drop records at rest that nobody uses."""
-        if files.identity(self.path) != self._identity:
-            self.close()
-            raise StoreError(f"the store's file {self.path} was replaced by another")
+        self._recognise()
         with self._transaction() as database:
             now, wall = self._clock(), self._wall_clock()
             row = (worker.id, now, wall, self._boot, worker_to_text(worker))
@@ -195,6 +193,7 @@ class SQLiteStore:
         """Read the whole fleet."""
         now = self._clock()
         with self._reading() as database:
+            self._recognise()  # whoever has no breakers to tell of has no heartbeat
             database.execute("BEGIN")
             try:
                 breakers = database.execute("SELECT name, entry FROM breakers").fetchall()
@@ -210,6 +209,11 @@ class SQLiteStore:
                 self._reports.heard((key, report, max(0.0, now - at)) for key, report, at in workers),
                 self._reports.transitions(changes),
             )
+
+    def _recognise(self) -> None:
+        if files.identity(self.path) != self._identity:
+            self.close()
+            raise StoreError(f"the store's file {self.path} was replaced by another")
 
     def close(self) -> None:
         """Close the file."""
