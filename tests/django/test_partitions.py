@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
 from django.core.cache import caches
+from django.db import connections
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.middleware.csrf import get_token
 from django.test import AsyncClient, Client
@@ -151,7 +154,20 @@ def test_a_page_partitioned_by_its_user_comes_back_to_that_user_only(clients, pa
     assert Client().get(page).status_code == (302 if page == "/members/" else 503)
 
 
+@pytest.fixture
+async def no_connection_stays() -> AsyncIterator[None]:
+    """Close that of the thread in which Django looks users up for an event loop, and which outlives all tests."""
+    yield
+
+    def close() -> None:
+        connections["default"].connection.close()  # Django itself does not close a database in memory
+        del connections["default"]
+
+    await sync_to_async(close)()
+
+
 @pytest.mark.parametrize("page", ["/own/", "/own_async/", "/by_coroutine/"])
+@pytest.mark.usefixtures("no_connection_stays")
 @pytest.mark.anyio
 async def test_so_it_does_under_asgi(page):
     """Where users are looked up off the event loop."""
