@@ -223,8 +223,9 @@ def test_a_signal_ends_the_demo_and_all_it_started(app, number, status):
     ("app", "started"),
     [("fastapi", 2), ("fastapi", 8), ("django", 7)],
 )
-def test_the_demo_killed_outright_leaves_nobody_behind(app, started):
+def test_the_demo_killed_outright_leaves_nobody_behind(app, started, tmp_path, monkeypatch):
     """What it has started so far notices its end, and ends too."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # its files stay
     with running("--app", app, "--seconds", "40") as demo:
         demo.wait_until_alive(started)
         demo.process.kill()
@@ -260,8 +261,9 @@ def test_workers_with_a_store_act_as_one(app, store):
     assert_orders_survived(text)
 
 
-def test_a_demo_killed_outright_takes_its_store_along():
+def test_a_demo_killed_outright_takes_its_store_along(tmp_path, monkeypatch):
     """The server that it started has nobody else to end it."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     with running("--store", "redis", "--seconds", "60") as demo:
         demo.until("HEALTHY")
         demo.process.kill()
