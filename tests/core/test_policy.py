@@ -221,6 +221,17 @@ def test_a_breaker_takes_a_policy_or_its_knobs():
         CircuitBreaker("shop", policy, minimum_calls=3)
 
 
+def test_a_wrong_knob_is_told_with_its_breaker():
+    """A module may make many."""
+    with pytest.raises(ConfigurationError) as raised:
+        CircuitBreaker("shop", failure_threshold=-1, recovery_timeout="3")
+    assert str(raised.value) == (
+        "2 problems:\n"
+        "- breaker 'shop': failure_threshold must be a whole number, at least 1, got -1\n"
+        "- breaker 'shop': recovery_timeout must be a positive number of seconds (or a timedelta), got '3'"
+    )
+
+
 def test_a_breaker_needs_a_name():
     """Errors, events and metrics have to name it."""
     for name in ("", 3, None):

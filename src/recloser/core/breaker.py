@@ -36,6 +36,14 @@ def _random() -> float:
     return random()  # noqa: S311 - jitter is no secret
 
 
+def _policy(name: str, knobs: Knobs) -> Policy:
+    try:
+        return Policy(**knobs)
+    except ConfigurationError as error:
+        problems = [problem._replace(path=f"breaker {name!r}: {problem.path}") for problem in error.problems]
+        raise ConfigurationError(problems) from None
+
+
 def _driver(
     name: str,
     policy: Policy,
@@ -93,7 +101,7 @@ class CircuitBreaker:
         if not name or not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError([Problem("name", repr(name), "must be a non-empty string")])
         if policy is None:
-            policy = Policy(**knobs) if knobs else DEFAULT_POLICY
+            policy = _policy(name, knobs) if knobs else DEFAULT_POLICY
         self.name = name
         self.policy = policy
         self._driver = _driver(name, policy, clock, wall_clock, random, lead=lead)
