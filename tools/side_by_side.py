@@ -39,20 +39,12 @@ STORMS: Final = [  # they trace or fork for themselves, thousands of times
 ]
 DEMOS: Final = [  # whole demos, and what else lasts as long as it is told to
     "tests/stores/test_soak.py",
-    "tests/test_benchmarks.py",
     "tests/test_demo.py",
 ]
-FLEETS: Final = [  # processes, servers, browsers and documents: not about the interpreter
-    "example_fastapi/tests",
+FLEETS: Final = [  # processes and servers: not about the interpreter
     "tests/deferred/test_executors.py",
     "tests/deferred/test_killed.py",
-    "tests/metrics/test_alerts.py",
     "tests/metrics/test_multiprocess.py",
-    "tests/metrics/test_prometheus_server.py",
-    "tests/retry/test_storm.py",
-    "tests/status/test_openapi.py",
-    "tests/status/test_page.py",
-    "tests/status/test_streams.py",
     "tests/stores/test_equivalence.py",
     "tests/stores/test_faults.py",
     "tests/stores/test_lifecycles.py",
@@ -60,12 +52,22 @@ FLEETS: Final = [  # processes, servers, browsers and documents: not about the i
     "tests/stores/test_redis_faults.py",
     "tests/stores/test_redis_ways.py",
     "tests/stores/test_wall_clocks.py",
-    "tests/test_architecture.py",
-    "tests/test_docs.py",
     "tests/test_shared_cache.py",
     "tests/testing/test_plugin.py",
 ]
-ONCE: Final = [*DEMOS, *FLEETS]
+PAGES: Final = [  # browsers, documents and budgets: nor are these
+    "example_fastapi/tests",
+    "tests/metrics/test_alerts.py",
+    "tests/metrics/test_prometheus_server.py",
+    "tests/retry/test_storm.py",
+    "tests/status/test_openapi.py",
+    "tests/status/test_page.py",
+    "tests/status/test_streams.py",
+    "tests/test_architecture.py",
+    "tests/test_benchmarks.py",
+    "tests/test_docs.py",
+]
+ONCE: Final = [*DEMOS, *FLEETS, *PAGES]
 BROWSED: Final = ["example_django/tests/test_admin_page.py"]
 
 AT_ONCE: Final = 3  # on two processors: many tests wait
@@ -80,17 +82,25 @@ def jobs(arguments: list[str]) -> dict[str, Job]:
     covered = [sys.executable, "-m", "coverage", "run", "-m", "pytest", *arguments]
     brief = ["env", "RECLOSER_PROOF=brief", sys.executable]
     newest = [*brief, str(ROOT / "tools" / "newest.py"), "--", "-m", "pytest", "-q", *arguments]
-    # A process has one settings module: the tests of the Django example need a process of their own.
+    # What the core's tests need is little, and a small process forks fast. And a process has one settings module: the
+    # tests of the Django example need a process of their own.
+    core = ["-p", "no:django", *COVERING]
+    rest = ignoring([*ONCE, *COVERING])
     django = ["--ds=teashop.settings", "example_django"]
     return {
         PUNCTUAL: [[*pytest, *DEMOS]],
-        "the newest interpreter": [[*newest, *ignoring(ONCE)], [*newest, *django, *ignoring(BROWSED)]],
-        "fleets and browsers": [[*pytest, *FLEETS]],
+        "the newest interpreter": [
+            [*newest, *core],
+            [*newest, *rest],
+            [*newest, *django, *ignoring(BROWSED)],
+        ],
+        "all but the other jobs": [[*pytest, *rest]],
+        "fleets": [[*pytest, *FLEETS]],
+        "pages and documents": [[*pytest, *PAGES]],
         "lint": [[os.environ.get("MAKE", "make"), "lint"]],
-        "all but these and the core": [[*pytest, *ignoring([*ONCE, *COVERING])]],
-        "the core, covered": [[*covered, *COVERING, *ignoring(STORMS)]],
-        "storms": [[*pytest, *STORMS]],
         "the Django example": [[*pytest, *django]],
+        "the core, covered": [[*covered, *core, *ignoring(STORMS)]],
+        "storms": [[*pytest, *STORMS]],
     }
 
 
