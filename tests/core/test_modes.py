@@ -241,7 +241,7 @@ def test_c9_a_mode_that_has_ended_is_a_new_epoch(build: Build, clock: Clock, hea
     changed, closed = (event for event in heard if not isinstance(event, CallRejected))
     assert isinstance(changed, ModeChanged)
     assert (changed.old.mode, changed.new.mode, changed.at) == (Mode.FORCED_OPEN, Mode.AUTO, clock.now)
-    assert (closed.old, closed.new, str(closed.cause)) == (State.OPEN, State.CLOSED, "mode")
+    assert (closed.old, closed.new, str(closed.cause)) == (State.OPEN, State.CLOSED, "mode ended")
     assert changed.epoch == closed.epoch == breaker.snapshot().epoch
 
 
