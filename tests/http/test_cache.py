@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from http_tools import Clock, cache, request, response
+from recloser.http import kept as keeping
 
 DATE = "Tue, 14 Nov 2023 22:13:20 GMT"
 
@@ -332,3 +333,8 @@ def test_a_304_about_something_else_renews_nothing(clock, earlier, later, is_ren
     assert found is not None
     assert kept.age(found) == (0 if is_renewed else 100)
     assert len(kept) == 1
+
+
+def test_no_header_that_may_select_is_passed_over_as_a_common_one():
+    """A stale answer looks at no more than it must."""
+    assert [name for name in keeping._COMMON if keeping._may_select(name)] == []

@@ -69,6 +69,16 @@ _FOR_WHOM: Final = frozenset(
         *("user", "userid", "userinfo", "username", "workspace"),
     }
 )
+# Headers of nearly every request, of which none selects unless a `Vary` says so.
+_COMMON: Final = frozenset(
+    {
+        *("accept", "accept-encoding", "accept-language", "cache-control", "connection", "dnt", "host"),
+        *("if-modified-since", "if-none-match", "pragma", "priority", "referer", "te", "user-agent"),
+        *("sec-ch-ua", "sec-ch-ua-mobile", "sec-ch-ua-platform", "sec-fetch-dest", "sec-fetch-mode"),
+        *("sec-fetch-site", "sec-fetch-user", "upgrade-insecure-requests", "via", "x-forwarded-for"),
+        *("x-real-ip", "x-request-id"),
+    }
+)
 _LONGEST_NAME: Final = 64  # characters: what is known of names is remembered
 # Known credentials are for the rules of what may be kept: where a partition or an author's word lifts those, a new
 # token is no reason to find nothing.
@@ -201,15 +211,17 @@ def freshened(response: Response, head: Response) -> Response | None:
 
 def selects(request: Request, selection: Selection) -> bool:
     """Tell whether a request has the headers that a response was selected by, and no other that may select."""
-    return all(selecting(request, name) == value for name, value in selection) and is_selected_by(
-        request, (name for name, _value in selection)
+    unsaid = _unsaid(request)
+    if not selection:
+        return not unsaid
+    return unsaid.issubset(dict(selection)) and all(
+        selecting(request, name) == value for name, value in selection
     )
 
 
 def is_selected_by(request: Request, names: Iterable[str]) -> bool:
     """Tell whether all of a request's headers that may select, although no `Vary` says so, are among some names."""
-    unsaid = _unsaid(request)
-    return not unsaid or unsaid.issubset(names)
+    return _unsaid(request).issubset(names)
 
 
 def selecting(request: Request, name: str) -> str | None:
@@ -222,7 +234,10 @@ def selecting(request: Request, name: str) -> str | None:
 
 def _unsaid(request: Request) -> set[str]:
     # Whoever makes such a header up gets a page of his own, and nobody gets another one's.
-    names = {name for name, _value in request.headers if len(name) < _LONGEST_NAME and _may_select(name)}
+    names = {name for name, _value in request.headers} - _COMMON  # of most requests that leaves nothing
+    if not names:
+        return names
+    names = {name for name in names if len(name) < _LONGEST_NAME and _may_select(name)}
     if "forwarded" in names:
         names.remove("forwarded")
         if selecting(request, _FORWARDED) is not None:
