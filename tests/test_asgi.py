@@ -816,6 +816,25 @@ async def test_start_and_end_of_the_application_are_heard(tmp_path):
     assert heard == [True, "closed"] * 2
 
 
+@pytest.mark.parametrize(("starts", "connection"), [(True, "closed"), (False, "up")])
+async def test_an_application_that_breaks_while_it_lives_leaves_and_one_without_a_lifespan_stays(
+    tmp_path, starts, connection
+):
+    """The first was cancelled, or is over without a word; a server goes on serving the other."""
+    registry = Registry({"STORE": f"sqlite://{tmp_path}/fleet/store.db", "BREAKERS": {"inventory": {}}})
+
+    async def app(scope, receive, send):
+        if starts:
+            await send({"type": "lifespan.startup.complete"})
+        assert registry.ready(30)
+        raise NotImplementedError
+
+    told = await ask(around(app, registry), kind="lifespan")
+    assert isinstance(told.error, NotImplementedError)
+    assert registry.store_health.connection == connection
+    registry.close()
+
+
 async def test_without_a_lifespan_the_first_request_starts(registry):
     """Servers may be told not to announce it."""
     started = []

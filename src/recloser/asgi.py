@@ -73,8 +73,9 @@ class CircuitBreakerMiddleware:
             exchange = WebSocketExchange(self.responder, self._facts, scope, send)
         else:
             if kind == "lifespan":
-                send = self._watched(send)
-            await self.app(scope, receive, send)
+                await self._live(scope, receive, send)
+            else:
+                await self.app(scope, receive, send)
             return
         if self._on_start is not None:
             self._start()
@@ -96,20 +97,27 @@ class CircuitBreakerMiddleware:
         finally:
             current.reset(token)
 
-    def _watched(self, send: Send) -> Send:
-        lifespan = ExitStack()
+    async def _live(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
+        membership = ExitStack()
         # Where Django's registry stands for another one at times, the one that is entered is left.
-        lifespan.push(self.responder.registry.__enter__())
+        membership.push(self.responder.registry.__enter__())
+        has_started = False  # or else the application may know no lifespan, and serve nevertheless
 
         async def watch(message: Message) -> None:
+            nonlocal has_started
             if message["type"] == "lifespan.startup.complete":
                 # What this raises takes the way of the application's own errors at start.
                 self._start()
+                has_started = True
             else:
-                lifespan.close()
+                membership.close()
             await send(message)
 
-        return watch
+        try:
+            await self.app(scope, receive, watch)
+        finally:
+            if has_started:  # also if it is cancelled, or breaks at its end
+                membership.close()
 
     def _start(self) -> None:
         if self._on_start is not None:
