@@ -508,9 +508,9 @@ def test_credentials_are_never_shown(declared):
         ("redis://host:port", "'redis://***'"),
         ("redis://[::1", "'redis://***'"),
         ("unix://", "'unix://***'"),
-        ("pw@127.0.0.1", "a str"),
+        ("pw@127.0.0.1", "a text that is no URL"),
         ("redis://:pw@", "'redis://***'"),
-        (6379, "a int"),
+        (6379, "something of type int"),
     ],
 )
 def test_a_store_that_is_none(url, shown):
