@@ -18,7 +18,7 @@ from recloser.stores.record import UNKNOWN
 from recloser.stores.redis import RedisStore
 from recloser.stores.sqlite import SQLiteStore
 from stores.fleet import TERMS, Clock, Member, namespace
-from stores.servers import Server, until
+from stores.servers import KINDS, Server, until
 from stores.test_counting import FIVE_IN_A_ROW
 
 
@@ -34,6 +34,7 @@ def changed(**parts: object):
     return change
 
 
+REFUSED = "ACL failure|can't run this command"  # as servers tell of a right that is missing
 DAMAGE = {
     "no JSON": lambda _: "{",
     "another thing": lambda _: "[]",
@@ -252,3 +253,26 @@ def test_a_server_drops_what_cannot_be_read_and_gets_it_from_who_knows(
     finally:
         fleet.close()
         beside.store.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_server_that_refuses_to_show_a_record_keeps_it(start_server, kind):
+    """Rights that are missing say nothing about what stands there: whoever lacks them replaces nothing."""
+    server = start_server(kind=kind)
+    owner = Member(RedisStore(server.url, "shop"), "ann", TERMS)
+    poor = Member(RedisStore(f"redis://app:secret@127.0.0.1:{server.port}/0", "shop"), "bob", TERMS)
+    try:
+        owner.store.connect()
+        owner.force(Mode.FORCED_OPEN)
+        with server.client() as client:
+            client.execute_command("ACL", "SETUSER", "app", "on", ">secret", "~*", "&*", "+@all", "-hgetall")
+            kept = client.hgetall("recloser:1:{shop}:breaker:shop")
+            poor.store.connect()
+            with pytest.raises(StoreError, match=REFUSED):
+                poor.flush(calls=1)
+            with pytest.raises(StoreError, match=REFUSED):
+                poor.store.connect()
+            assert client.hgetall("recloser:1:{shop}:breaker:shop") == kept
+    finally:
+        poor.store.close()
+        owner.store.close()

@@ -112,7 +112,7 @@ def test_time_stands_still_unless_it_is_moved(breakers: Breakers):
         with pytest.raises(CircuitOpenError) as refusal:
             breaker.acquire()
         waits.add(refusal.value.retry_after)
-        time.sleep(0.01)
+        time.sleep(0.01)  # real time, which must not show
     assert len(waits) == 1
     assert (breakers.clock(), breakers.clock.of_day()) == before
     breakers.clock.advance(60)
@@ -310,7 +310,7 @@ def test_a_function_decorated_in_a_test_is_timed_after_it():
     assert slow.state == "open"
     real = CircuitBreaker("real", slow_call_duration=0.01, slow_call_rate_threshold=0.5, minimum_calls=1)
     with isolated():
-        ask = real(lambda: time.sleep(0.02))
+        ask = real(lambda: time.sleep(0.02))  # slow by the real clock
     ask()
     assert real.state == "open"
 

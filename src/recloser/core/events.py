@@ -68,8 +68,9 @@ class Cause(NamedTuple):
                 return f"{_counted(self.number, 'probe')} without a verdict at the deadline"
             case Rule.RESET | Rule.MODE:
                 actor = f" by {self.by}" if self.by else ""
-                told = f"{self.rule}{actor}: {self.why}" if self.why else f"{self.rule}{actor}"
-                return "mode ended" if told == Rule.MODE else told
+                # Whoever acts says who he is and why: without that, the mode has come to its end.
+                what = "mode ended" if self.rule is Rule.MODE and not (actor or self.why) else self.rule
+                return f"{what}{actor}: {self.why}" if self.why else f"{what}{actor}"
             case _:
                 return self.rule.replace("_", " ")
 

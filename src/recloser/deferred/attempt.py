@@ -36,14 +36,8 @@ LOST: Final = (
     f"begun {STARTS} times, and its worker went without a word: killed, crashed, or slower than the lease"
 )
 LONGEST_RESULT: Final = 100_000
-RECEIPT_PAUSES: Final = (
-    0.1,
-    0.5,
-    1.0,
-    2.0,
-    4.0,
-    8.0,
-)  # seconds, for as long as a file is locked or a disk is full
+# Seconds, for as long as a file is locked or a disk is full.
+RECEIPT_PAUSES: Final = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 # Of the answers that blame the request, those that may be other ones later: RFC 9110 §15.5.9 and §15.5.10, RFC 8470
 # §5.2, RFC 6585 §4. A conflict is also what an earlier attempt that is still under way looks like.

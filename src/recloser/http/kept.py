@@ -40,7 +40,16 @@ _REWRITING: Final = frozenset(
         *(
             f"x-forwarded-{part}"
             for part in (
-                *("host", "path", "port", "prefix", "proto", "protocol", "scheme", "server", "ssl", "uri"),
+                "host",
+                "path",
+                "port",
+                "prefix",
+                "proto",
+                "protocol",
+                "scheme",
+                "server",
+                "ssl",
+                "uri",
             )
         ),
     }

@@ -9,9 +9,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 §9.2.1
-ANNOUNCING: Final = frozenset(
-    {"1.0", "1.1"}
-)  # versions of HTTP in which a header announces content (RFC 9112 §6)
+# Versions of HTTP in which a header announces content (RFC 9112 §6).
+ANNOUNCING: Final = frozenset({"1.0", "1.1"})
 
 
 class Secrets(NamedTuple):

@@ -17,6 +17,9 @@ end
 local found = {}
 for index, name in ipairs(redis.call('ZRANGE', KEYS[1], ARGV[2], ARGV[3])) do
     local held = redis.pcall('HGETALL', ARGV[1] .. name)
+    if held.err and not string.find(held.err, 'WRONGTYPE', 1, true) then
+        return held -- a right that is missing, say, tells nothing about what stands there
+    end
     found[index] = held.err and {name} or {name, held}
 end
 return found
